@@ -1,0 +1,1 @@
+"""The seams: what a provider, a sink and an overlap are, and how they are found."""

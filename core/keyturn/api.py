@@ -19,7 +19,7 @@ from keyturn.model import (
     Verdict,
     Version,
 )
-from keyturn.options import Options, Reference, Seconds, Url
+from keyturn.options import LocalPath, Options, Reference, Seconds, Url
 from keyturn.plugins.context import Answer, Context, Finished, Http
 from keyturn.plugins.hookspecs import API, Kind, Plugin, hookimpl
 from keyturn.plugins.overlap import Choices, ChooseRequest, Live, Overlap, OverlapPolicy
@@ -90,6 +90,7 @@ __all__ = [
     "IssueResponse",
     "Kind",
     "Live",
+    "LocalPath",
     "MakeRequest",
     "MakeResponse",
     "Maker",

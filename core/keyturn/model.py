@@ -86,11 +86,12 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """One field of the bundle. An artefact comes out of issue and has sinks of its own."""
+    """One field of the bundle. An artefact comes out of issue and has sinks of its own; `value` is for fixed ones."""
 
     name: str
     by: Maker
     recipe: Recipe | None = None
+    value: str = ""
     sensitive: bool = True
     artefact: bool = False
 

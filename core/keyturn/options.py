@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
 REFERENCE = re.compile(r"^(?:env:[A-Za-z_][A-Za-z0-9_]*|file:.+|exec:.+|[a-z0-9][a-z0-9_-]*:[^#]+#[^#]+)$", re.DOTALL)
 DURATION = re.compile(r"(\d+)(ms|s|m|h|d|w)")
@@ -60,6 +61,11 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _local(path: Path, info: ValidationInfo) -> Path:
+    folder = (info.context or {}).get("folder")
+    return Path(folder) / path if folder else path
+
+
 Seconds = Annotated[float, BeforeValidator(seconds)]
 """A duration; seconds once validated."""
 
@@ -68,3 +74,6 @@ Reference = Annotated[str, AfterValidator(_reference)]
 
 Url = Annotated[str, AfterValidator(_url)]
 """An https URL (http on loopback only), without credentials and without a trailing slash."""
+
+LocalPath = Annotated[Path, AfterValidator(_local)]
+"""A path on this machine; relative ones hang on the validation context's `folder` (the configuration's own)."""

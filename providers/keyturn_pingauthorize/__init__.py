@@ -1,0 +1,1 @@
+"""PingAuthorize: shared secrets of the Sideband API, rotated through the Configuration API."""

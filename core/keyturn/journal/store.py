@@ -133,6 +133,12 @@ class Journal(Protocol):
     def release(self, lease: Lease) -> None:
         """Give the lease back; nothing happens where it was lost."""
 
+    def bury(self, lease: Lease) -> None:
+        """End this very lease, whose holder is known to be dead, so that it can be acquired; the fence still grows.
+
+        Nothing happens where the lease was renewed or taken over meanwhile.
+        """
+
     def claim_subject(self, subject: str, secret: str) -> str:
         """Bind a vendor's subject to a secret for good; the secret it is bound to is returned."""
 

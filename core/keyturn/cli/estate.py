@@ -1,0 +1,210 @@
+"""The composition root: from a configuration to journal, escrow, plugins and jobs. Everything is handed down from here."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from keyturn.clock import SystemClock
+from keyturn.config import Account, Configuration, ManagedSecret, load, locate, read
+from keyturn.config.problems import suggestion
+from keyturn.context import PluginContext
+from keyturn.engine import events as ev
+from keyturn.engine.driver import REMARKS
+from keyturn.engine.fence import Fence
+from keyturn.engine.job import Answers, Bench, BoundSink, Job
+from keyturn.engine.limits import Limits
+from keyturn.engine.notify import Notifier
+from keyturn.engine.runner import runner_id
+from keyturn.errors import UsageError
+from keyturn.escrow import Escrow
+from keyturn.files import private_folder
+from keyturn.journal import JournalSettings, open_journal
+from keyturn.journal.store import Journal, Summary
+from keyturn.model import Traits
+from keyturn.plugins.hookspecs import Kind
+from keyturn.plugins.registry import Registry
+from keyturn.references import Resolver
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiring:
+    """What a test may put in between: a journal in front of the journal, faults in the fence, other limits."""
+
+    journal: Callable[[Journal], Journal] = lambda journal: journal
+    inject: Callable[[str, str, str], None] | None = None
+    limits: Limits | None = None
+
+
+@dataclass
+class Estate:
+    """One configuration with everything it names, opened on first use. Close it when done."""
+
+    configuration: Configuration
+    registry: Registry
+    operator: str
+    wiring: Wiring = field(default_factory=Wiring)
+    clock: SystemClock = field(default_factory=SystemClock)
+    tell: Callable[[str, ev.Body], None] = lambda secret, body: None
+    _open: ExitStack = field(default_factory=ExitStack)
+    _made: dict[tuple[Kind, str], Any] = field(default_factory=dict)
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The journal, opened. Raises UsageError, or JournalError where it can not be used now."""
+        settings = self.configuration.journal
+        url = self.resolver.resolve(settings.url_ref).reveal() if settings.url_ref else None
+        journal = open_journal(
+            JournalSettings(kind=settings.kind, path=settings.path, url=url),
+            clock=self.clock,
+            runner=runner_id(),
+            operator=self.operator,
+        )
+        self._open.callback(journal.close)
+        return self.wiring.journal(journal)
+
+    @cached_property
+    def resolver(self) -> Resolver:
+        """References as configured."""
+        return Resolver(self.configuration.folder)
+
+    @cached_property
+    def bench(self) -> Bench:
+        """What all secrets share."""
+        escrow = self.configuration.escrow
+        answers = Answers()
+        bench = Bench(
+            journal=self.journal,
+            escrow=Escrow(
+                self.journal,
+                [self.resolver.resolve(reference) for reference in escrow.identities],
+                escrow.recipients,
+                self.journal.now,
+            ),
+            clock=self.clock,
+            fence=Fence(lambda: (), self.wiring.inject),
+            resolve=self.resolver.resolve,
+            notifier=Notifier(self.resolver.resolve),
+            runner=runner_id(),
+            operator=self.operator,
+            entropy=os.urandom,
+            answers=answers,
+            limits=self.wiring.limits or Limits(),
+            tell=self.tell,
+        )
+        answers.keep_in(bench.escrow)
+        return bench
+
+    def job(self, name: str) -> Job:
+        """A configured secret with its plugins. Raises UsageError where it, or what it uses, is broken."""
+        self.configuration.require([name])
+        secret = self.configuration.secrets[name]
+        account = self.configuration.providers[secret.provider]
+        traits = cast(Traits, account.plugin.traits(account.options, secret.target))  # type: ignore[misc]
+        return Job(
+            secret=secret,
+            account=account,
+            provider=self._plugin(Kind.PROVIDER, account),
+            traits=traits,
+            sinks=self._sinks(secret, frozenset(traits.artefacts)),
+            overlaps=self.registry.overlap,
+            plugins={account.name: account.kind},
+        )
+
+    def _sinks(self, secret: ManagedSecret, artefacts: frozenset[str]) -> tuple[BoundSink, ...]:
+        return tuple(
+            BoundSink(
+                key=f"{binding.sink}:{binding.subject}",
+                sink=binding.sink,
+                plugin=self.configuration.sinks[binding.sink].kind,
+                target=self._plugin(Kind.SINK, self.configuration.sinks[binding.sink]),
+                place=binding.place,
+                fields=binding.fields,
+                artefact=bool(artefacts & set(binding.fields.values())),
+                keep_previous=secret.rotate.keep_previous,
+            )
+            for binding in secret.sinks
+        )
+
+    def _plugin(self, kind: Kind, account: Account) -> Any:
+        """One instance per account in one run."""
+        if (kind, account.name) not in self._made:
+            context = PluginContext(
+                resolver=self.resolver.resolve,
+                now=self.bench.journal.now,
+                wait=self.clock.wait,
+                fingerprint=self.bench.escrow.fingerprint,
+                seal=self.bench.answers.seal,
+                note=_remark,
+                scratch=self._scratch,
+            )
+            self._open.callback(context.close)
+            self._made[kind, account.name] = self.registry.load(account.plugin)(context, account.options)
+        return self._made[kind, account.name]
+
+    @cached_property
+    def _scratch(self) -> Path:
+        base = os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm"  # noqa: S108 - memory, never disk; the folder is private
+        return private_folder(Path(base) / f"keyturn-{os.getuid()}")
+
+    def names(self, globs: Iterable[str] = ()) -> list[str]:
+        """The configured secrets (broken ones too) that match; all without a glob. A glob without a match is an error."""
+        known = sorted({*self.configuration.secrets, *self.configuration.broken})
+        wanted = list(globs)
+        for glob in wanted:
+            if not any(fnmatchcase(name, glob) for name in known):
+                raise UsageError(
+                    "no-match",
+                    f"{glob} matches no secret",
+                    hint=suggestion(glob, known) or f"known: {', '.join(known[:10]) or 'none'}",
+                )
+        return [name for name in known if not wanted or any(fnmatchcase(name, glob) for glob in wanted)]
+
+    def summaries(self) -> Mapping[str, Summary]:
+        """The journal's summary rows, by secret."""
+        return self.journal.summaries()
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._open.close()
+
+
+def _remark(event: str, fields: Mapping[str, str]) -> None:
+    remarks = REMARKS.get()
+    if remarks is not None:
+        remarks.append(ev.Noted(event=event, fields=dict(fields)))
+
+
+def open_estate(
+    config: str | None,
+    *,
+    operator: str | None = None,
+    wiring: Wiring | None = None,
+    tell: Callable[..., None] | None = None,
+) -> Estate:
+    """Read the configuration and make ready. Raises UsageError where it can not be used at all."""
+    source = read(locate(config))
+    registry = Registry(source.plugins)
+    configuration = load(source, registry.find)
+    configuration.require_usable()
+    return Estate(
+        configuration=configuration,
+        registry=registry,
+        operator=operator or _operator(),
+        wiring=wiring or Wiring(),
+        tell=tell or (lambda secret, body: None),
+    )
+
+
+def _operator() -> str:
+    """Who acts: the person behind sudo where there is one, at this host."""
+    user = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME")
+    return f"{user or getpass.getuser()}@{socket.gethostname()}"

@@ -1,0 +1,111 @@
+"""What to do next: one pure function of what the journal says, what this run has seen, and the time.
+
+The frozen step list is walked in order; the first step that is not complete says the next action. Everything is
+decided by level, never by edge: a crash, a resume and a repeated run all come through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from keyturn.engine import events as ev
+from keyturn.engine.actions import Action, Leave, LookAtVendor, Mint, Quiet, Record, TidyEscrow
+from keyturn.engine.closing import hold, prove, retire
+from keyturn.engine.issuing import issue, retire_failure
+from keyturn.engine.actions import RetireNow
+from keyturn.engine.publishing import publish, verify
+from keyturn.engine.receipt import ended, has_debts
+from keyturn.engine.undo import undo
+from keyturn.engine.view import View, effects, unconfigured
+from keyturn.model import Half, Revoke
+from keyturn.states import State
+from keyturn.steps import Step
+
+DEBT_STEPS = (Step.HOLD, Step.RETIRE, Step.PROVE, Step.TIDY)
+
+
+def decide(view: View) -> Action:
+    """The next action for this secret."""
+    if not view.rotation.open:
+        return _debts(view)
+    if view.rotation.undoing:
+        return undo(view)
+    for step in view.plan.steps:
+        if step in view.rotation.done:
+            continue
+        return _STEPS[step](view) or Record(bodies=(ev.StepDone(step=step.value),))
+    return Record(bodies=(ended(view.state, "done"),))
+
+
+def _debts(view: View) -> Action:
+    if not has_debts(view.state):
+        return Quiet()
+    for step in view.plan.steps:
+        action = _STEPS[step](view) if step in DEBT_STEPS else None
+        if action:
+            return action
+    return Quiet()
+
+
+def _mint(view: View) -> Action | None:
+    return None if view.to.fingerprints else Mint()
+
+
+def _stage(view: View) -> Action | None:
+    keys = [sink.key for sink in view.plan.sinks if not sink.artefact and not sink.empty]
+    gone = unconfigured(view, Step.STAGE)
+    if gone:
+        return gone
+    if not view.rotation.issued_at:
+        for key in keys:
+            failure = view.looks.failures.get(("stage", key))
+            if failure and failure.outcome in ("refused", "conflict"):
+                return Record(bodies=(ev.Undoing(code="stage-refused", reason=f"{key}: {failure.why}"),))
+    return effects(view, Step.STAGE, "stage", keys)
+
+
+def _quiesce(view: View) -> Action | None:
+    names = [one.name for one in view.plan.consumers if one.quiesce]
+    action = effects(view, Step.QUIESCE, "quiesce", names)
+    if isinstance(action, Leave):
+        return Record(bodies=(ev.Undoing(code="quiesce-failed", reason=action.text),))
+    return action
+
+
+def _release(view: View) -> Action | None:
+    return effects(view, Step.RELEASE, "release", [one.name for one in view.plan.consumers if one.release])
+
+
+def _announce(view: View) -> Action | None:
+    return effects(view, Step.ANNOUNCE, "announce", [one.name for one in view.plan.consumers if one.announce])
+
+
+def _issue(view: View) -> Action | None:
+    if view.looks.vendor is None and not view.to.issued:
+        return LookAtVendor()
+    return issue(view)
+
+
+def _tidy(view: View) -> Action | None:
+    if view.traits.revoke is Revoke.REFUSE_REMOVE:
+        for version in view.state.versions.values():
+            if version.state is State.RETIRED and version.refused and not version.removed and version.handle:
+                failed = retire_failure(view, Step.TIDY, Half.REMOVE, version.id)
+                return failed or RetireNow(step=Step.TIDY, version=version.id, half=Half.REMOVE)
+    return None if view.looks.tidied else TidyEscrow()
+
+
+_STEPS: dict[Step, Callable[[View], Action | None]] = {
+    Step.MINT: _mint,
+    Step.STAGE: _stage,
+    Step.QUIESCE: _quiesce,
+    Step.ISSUE: _issue,
+    Step.VERIFY: verify,
+    Step.PUBLISH: publish,
+    Step.RELEASE: _release,
+    Step.ANNOUNCE: _announce,
+    Step.HOLD: hold,
+    Step.RETIRE: retire,
+    Step.PROVE: prove,
+    Step.TIDY: _tidy,
+}

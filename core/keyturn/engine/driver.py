@@ -1,0 +1,151 @@
+"""One secret under its lease: the folded state, this run's looks, the values at hand, and the way to the journal."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from keyturn.engine import events as ev
+from keyturn.engine.fence import Ask, Result
+from keyturn.engine.job import Bench, BoundSink, Job
+from keyturn.engine.leases import Held
+from keyturn.engine.looks import Looks
+from keyturn.engine.mint import given
+from keyturn.engine.state import RotationState, SecretState, VersionState, fold
+from keyturn.engine.summary import summarise
+from keyturn.ids import uuid7
+from keyturn.journal.store import Draft
+from keyturn.model import Version
+from keyturn.plugins.provider import Call
+from keyturn.plugins.sink import SinkCall
+from keyturn.secret import Bundle
+
+REMARKS: contextvars.ContextVar[list[ev.Noted] | None] = contextvars.ContextVar("remarks", default=None)
+"""Where a plugin's notes go during one call."""
+
+
+class Driver:
+    """What every effect works on. Values are kept in memory only as long as the run."""
+
+    def __init__(self, bench: Bench, job: Job, held: Held) -> None:
+        self.bench = bench
+        self.job = job
+        self.held = held
+        self.state: SecretState = fold(job.name, bench.journal.events(job.name))
+        self.looks = Looks(began_at=bench.journal.now())
+        self.remarks: list[ev.Noted] = []
+        self.decoy: Bundle | None = None
+        self.supplied = Bundle()
+        self.shown = Bundle()
+        self._bundles: dict[str, Bundle] = {}
+
+    @property
+    def rotation(self) -> RotationState:
+        """The latest rotation."""
+        if self.state.rotation is None:
+            message = "there is no rotation to drive"
+            raise AssertionError(message)
+        return self.state.rotation
+
+    @property
+    def to(self) -> VersionState:
+        """The version under way."""
+        return self.state.versions[self.rotation.to]
+
+    def now(self) -> float:
+        """Epoch seconds by the journal's clock."""
+        return self.bench.journal.now()
+
+    def new_id(self) -> str:
+        """A fresh UUIDv7."""
+        return uuid7(self.now(), self.bench.entropy(10))
+
+    def append(self, *bodies: ev.Body, rotation: str | None = None) -> None:
+        """Journal these events in one transaction, fold them, tell of them. Raises LeaseLost."""
+        rotation_id = rotation or (self.state.rotation.id if self.state.rotation else None)
+        noted, self.remarks = tuple(self.remarks), []
+        drafts = [ev.draft(body, rotation_id) for body in (*noted, *bodies)]
+        ahead = self._ahead(drafts)
+        stored = self.bench.journal.append(self.job.name, drafts, lease=self.held.lease, summary=summarise(ahead))
+        self.state = fold(self.job.name, stored, self.state)
+        for body in (*noted, *bodies):
+            self.bench.tell(self.job.name, body)
+
+    def _ahead(self, drafts: Sequence[Draft]) -> SecretState:
+        """The state as it will be, for the summary row that is stored in the same transaction."""
+        events = ev.foretold(self.job.name, drafts, after=self.state.seq, at=self.now(), operator=self.bench.operator)
+        return fold(self.job.name, events, self.state)
+
+    def ask(self, asks: Sequence[Ask], landed: Callable[[int, Result], None] | None = None) -> list[Result]:
+        """Call plugins side by side through the fence; an overrun makes this process leave the subject alone."""
+        token = REMARKS.set(self.remarks)
+        try:
+            results = self.bench.fence.call_all(asks, landed)
+        finally:
+            REMARKS.reset(token)
+        if any(result.overran for result in results):
+            self.looks = replace(self.looks, overran=True)
+        return results
+
+    def bundle(self, version_id: str) -> Bundle | None:
+        """A version's value, from memory or the escrow."""
+        if version_id not in self._bundles:
+            found = self.bench.escrow.open_version(self.job.name, version_id)
+            if found is None:
+                return None
+            self._bundles[version_id] = found
+        return self._bundles[version_id]
+
+    def keep(self, version_id: str, bundle: Bundle) -> None:
+        """Seal a version's value, durably, before anything else is done with it."""
+        self.bench.escrow.seal_version(self.job.name, version_id, bundle)
+        self._bundles[version_id] = bundle
+
+    def remember(self, version_id: str, bundle: Bundle) -> None:
+        """Have a value at hand for this run."""
+        self._bundles[version_id] = bundle
+
+    def known_values(self) -> set[str]:
+        """All values in memory, for scrubbing."""
+        return {value for bundle in self._bundles.values() for value in bundle.reveal().values()}
+
+    def fingerprints(self, bundle: Bundle) -> dict[str, str]:
+        """The keyed fingerprints of a bundle's fields."""
+        return bundle.fingerprints(self.bench.escrow.fingerprint)
+
+    def version(self, state: VersionState) -> Version:
+        """A version as a plugin sees it, with its value where it is known."""
+        bundle = self.bundle(state.id) or Bundle(given(self.job.traits, state.slot))
+        return Version(id=state.id, number=state.number, slot=state.slot, handle=state.handle, bundle=bundle)
+
+    def call(self, *, within_s: float, attempt: str = "") -> Call:
+        """What every provider call carries."""
+        rotation = self.state.rotation
+        return Call(
+            secret=self.job.name,
+            rotation_id=rotation.id if rotation else "",
+            attempt_id=attempt or self.new_id(),
+            deadline_at=self.now() + within_s,
+            target=self.job.secret.target,
+            compromised=bool(rotation and rotation.compromised),
+        )
+
+    def sink_call(self, sink: BoundSink) -> SinkCall:
+        """What every sink call carries."""
+        return SinkCall(
+            secret=self.job.name,
+            place=sink.place,
+            deadline_at=self.now() + self.bench.limits.call_s,
+            journal_id=self.bench.journal.id,
+        )
+
+    def ask_provider(self, verb: str, request: object, within_s: float) -> Ask:
+        """One provider call."""
+        return Ask(
+            plugin=self.job.account.name, target=self.job.provider, verb=verb, request=request, within_s=within_s
+        )
+
+    def ask_sink(self, sink: BoundSink, verb: str, request: object) -> Ask:
+        """One sink call."""
+        return Ask(plugin=sink.key, target=sink.target, verb=verb, request=request, within_s=self.bench.limits.call_s)

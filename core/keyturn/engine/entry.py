@@ -1,0 +1,213 @@
+"""How a rotation begins: by rotate, by the schedule, by rollback, or goes on by resume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from keyturn.engine import events as ev
+from keyturn.engine.actions import ProbeNow
+from keyturn.engine.driver import Driver
+from keyturn.engine.job import Bench, Job
+from keyturn.engine.leases import holding
+from keyturn.engine.loop import Outcome, drive
+from keyturn.engine.plan import Plan, make_plan
+from keyturn.engine.preflight import Findings, freeze, preflight
+from keyturn.engine.receipt import ended, has_debts
+from keyturn.engine.state import SecretState, VersionState
+from keyturn.engine.vendor_effects import probe
+from keyturn.errors import RefusedError
+from keyturn.model import Mode, Problem, Verdict
+from keyturn.secret import Bundle
+from keyturn.states import State
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ask:
+    """What an operator, or the schedule, asked for. `digest`: only if the plan is still this one."""
+
+    mode: Mode = Mode.NORMAL
+    reason: str = ""
+    request: str = ""
+    digest: str | None = None
+    force: bool = False
+    compromised: bool = False
+    to_number: int | None = None
+    supplied: Bundle = Bundle()
+
+
+def rotate(bench: Bench, job: Job, ask: Ask) -> Outcome:
+    """Begin a rotation and carry it as far as it goes now. Raises RefusedError before anything was changed."""
+    with holding(bench, job.secret.subject) as held:
+        driver = Driver(bench, job, held)
+        again = _asked_before(driver, ask)
+        if again:
+            return again
+        _make_way(driver, ask)
+        plan = make_plan(job, driver.state, mode=ask.mode, compromised=ask.compromised)
+        _check_plan(driver, plan, ask)
+        findings = preflight(driver, ask.mode)
+        if findings.fatal:
+            raise refusal(job.name, findings.fatal)
+        _start(driver, plan, findings, ask)
+        return drive(driver)
+
+
+def resume(bench: Bench, job: Job, *, supplied: Bundle | None = None, wait_s: float = 0.0) -> Outcome:
+    """Carry on with whatever is in flight or owed."""
+    with holding(bench, job.secret.subject, wait_s=wait_s) as held:
+        driver = Driver(bench, job, held)
+        driver.supplied = supplied or Bundle()
+        return carry_on(driver)
+
+
+def carry_on(driver: Driver) -> Outcome:
+    """Drive the latest rotation, where there is one that is open or left debts."""
+    rotation = driver.state.rotation
+    if rotation and (rotation.open or has_debts(driver.state)):
+        return drive(driver)
+    return Outcome(secret=driver.job.name, status="quiet", text="nothing is in flight")
+
+
+def rollback(bench: Bench, job: Job, ask: Ask) -> Outcome:
+    """Rotate back to the version that was current before, while both live."""
+    with holding(bench, job.secret.subject) as held:
+        driver = Driver(bench, job, held)
+        target = _rollback_target(driver.state, ask.to_number)
+        plan = make_plan(job, driver.state, mode=Mode.ROLLBACK)
+        plan = replace(plan, number=target.number, slot=target.slot)
+        findings = preflight(driver, Mode.ROLLBACK)
+        refused = [p for p in findings.fatal if p.code not in ("current-refused", "endpoint-silent")]
+        refused += _old_must_serve(driver, findings, target)
+        if refused:
+            raise refusal(job.name, tuple(refused))
+        _start(driver, plan, findings, ask, target)
+        return drive(driver)
+
+
+def _rollback_target(state: SecretState, number: int | None) -> VersionState:
+    candidates = [v for v in state.previous if not v.refuse_sent and number in (None, v.number)]
+    traits = state.rotation.frozen.traits if state.rotation else None
+    if not candidates or traits is None or not traits.coexist:
+        raise RefusedError(
+            "no-rollback",
+            "there is no earlier version that the vendor still accepts: its retire was sent, or old and new never lived "
+            "side by side",
+            hint=f"keyturn rotate {state.secret} goes forward to a new version",
+            place=state.secret,
+        )
+    return candidates[-1]
+
+
+def _old_must_serve(driver: Driver, findings: Findings, target: VersionState) -> list[Problem]:
+    endpoints = findings.vendor.endpoints if findings.vendor else ()
+    probe(driver, ProbeNow(pairs=tuple((target.id, endpoint) for endpoint in endpoints)))
+    return [
+        Problem(code="rollback-refused", text=f"version {target.number} is not accepted at {endpoint} now")
+        for endpoint in endpoints
+        if driver.looks.probes[target.id, endpoint].verdict is not Verdict.ACCEPTED
+    ]
+
+
+def _asked_before(driver: Driver, ask: Ask) -> Outcome | None:
+    """The same request id happens once: a repetition carries on with what the first one began."""
+    rotation = driver.state.rotation
+    if not ask.request or rotation is None or ask.request not in driver.state.requests:
+        return None
+    if rotation.request == ask.request:
+        return carry_on(driver)
+    done = driver.state.requests[ask.request]
+    text = f"request {ask.request} was carried out before, as rotation {done}"
+    return Outcome(secret=driver.job.name, status="quiet", text=text)
+
+
+def _make_way(driver: Driver, ask: Ask) -> None:
+    """An older rotation is carried on first; one that holds or only owes is then superseded."""
+    rotation = driver.state.rotation
+    if rotation is None or not rotation.open:
+        return
+    if driver.to.state is State.PENDING:
+        drive(driver)
+        rotation = driver.rotation
+    if rotation.open and driver.to.state is State.PENDING:
+        raise RefusedError(
+            "rotation-in-flight",
+            f"the rotation to version {driver.to.number} has not published yet",
+            hint=f"keyturn resume {driver.job.name}, or keyturn abandon {driver.job.name} --reason TEXT",
+            place=driver.job.name,
+        )
+
+
+def _check_plan(driver: Driver, plan: Plan, ask: Ask) -> None:
+    if ask.digest and ask.digest != plan.digest:
+        raise RefusedError(
+            "plan-changed",
+            f"the plan is now {plan.digest}, not {ask.digest}",
+            hint=f"look at it again: keyturn plan {driver.job.name}",
+            place=driver.job.name,
+        )
+    fatal = [problem for problem in plan.problems if problem.fatal]
+    young = _too_young(driver, ask)
+    if fatal or young:
+        raise refusal(driver.job.name, (*fatal, *young))
+
+
+def _too_young(driver: Driver, ask: Ask) -> tuple[Problem, ...]:
+    current = driver.state.current
+    min_age_s = max(driver.job.secret.rotate.min_age_s, driver.job.traits.min_age_s)
+    if current is None or current.adopted or ask.force or ask.compromised or current.current_since is None:
+        return ()
+    age_s = driver.now() - current.current_since
+    if age_s >= min_age_s:
+        return ()
+    text = f"version {current.number} is {age_s:.0f} s old, younger than min_age ({min_age_s:.0f} s)"
+    return (Problem(code="too-young", text=text, hint="add --force --reason TEXT to rotate all the same"),)
+
+
+def _start(driver: Driver, plan: Plan, findings: Findings, ask: Ask, existing: VersionState | None = None) -> None:
+    """Freeze the plan into the journal; an older rotation is superseded in the same transaction."""
+    subject = findings.vendor.subject if findings.vendor else plan.frozen.subject
+    _claim_subject(driver, subject)
+    current = driver.state.current
+    if current and findings.value:
+        driver.keep(current.id, findings.value)
+    rotation_id = driver.new_id()
+    started = ev.Started(
+        version=existing.id if existing else driver.new_id(),
+        number=existing.number if existing else plan.number,
+        mode=ask.mode.value if existing is None else Mode.ROLLBACK.value,
+        frozen=replace(freeze(plan, findings), subject=subject).as_data(),
+        digest=plan.digest,
+        slot=plan.slot,
+        previous=current.id if current else None,
+        reason=ask.reason,
+        request=ask.request,
+        compromised=ask.compromised,
+    )
+    older = driver.state.rotation
+    if older and older.open:
+        driver.append(ended(driver.state, "superseded", f"by {rotation_id}"))
+    driver.append(started, rotation=rotation_id)
+    driver.supplied = ask.supplied
+
+
+def _claim_subject(driver: Driver, subject: str) -> None:
+    owner = driver.bench.journal.claim_subject(subject, driver.job.name)
+    if owner != driver.job.name:
+        raise RefusedError(
+            "subject-taken",
+            f"{subject} is already managed as {owner}",
+            hint="two secrets can not be one and the same thing at the vendor: remove one from the configuration",
+            place=driver.job.name,
+        )
+
+
+def refusal(secret: str, problems: tuple[Problem, ...]) -> RefusedError:
+    """All problems as one error; the first gives the code and the hint."""
+    first = problems[0]
+    return RefusedError(
+        first.code,
+        "; ".join(problem.text for problem in problems),
+        hint=first.hint or "nothing was changed",
+        place=secret,
+        fields={"codes": " ".join(problem.code for problem in problems)},
+    )

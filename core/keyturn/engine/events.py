@@ -1,0 +1,331 @@
+"""What the journal holds: one dataclass per event type, and the one table that writes and reads them.
+
+Events never hold a value. Fields that a newer writer added survive in `extra`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+from keyturn.journal.store import Draft, Event
+
+TYPES: dict[str, type[Body]] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Body:
+    """What happened. `extra` keeps fields that this version does not know."""
+
+    TYPE: ClassVar[str] = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __init_subclass__(cls) -> None:
+        TYPES[cls.TYPE] = cls
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adopted(Body):
+    """A version that somebody else made was taken over as current."""
+
+    TYPE = "version.adopted"
+    version: str
+    number: int
+    handle: str | None = None
+    slot: str | None = None
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    expires_at: float | None = None
+    how: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started(Body):
+    """A rotation passed its preflight; `frozen` is what it will go by (`plan.Frozen` as data)."""
+
+    TYPE = "rotation.started"
+    version: str
+    number: int
+    mode: str
+    frozen: Mapping[str, Any]
+    digest: str
+    slot: str | None = None
+    previous: str | None = None
+    reason: str = ""
+    request: str = ""
+    compromised: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Minted(Body):
+    """Our fields were made and sealed."""
+
+    TYPE = "version.minted"
+    version: str
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent(Body):
+    """An effect is about to be asked for: the intent, durable before it."""
+
+    TYPE = "call.sent"
+    step: str
+    verb: str
+    target: str
+    attempt: str
+    version: str
+    deadline_at: float
+    witness: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered(Body):
+    """What came of it: done, already, waiting, not_sent, refused, conflict or doubt."""
+
+    TYPE = "call.answered"
+    step: str
+    verb: str
+    target: str
+    attempt: str
+    version: str
+    outcome: str
+    code: str = ""
+    why: str = ""
+    handle: str | None = None
+    expires_at: float | None = None
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettledAs(Body):
+    """What became of the attempts in doubt, found by looking. Only final answers are recorded."""
+
+    TYPE = "issue.settled"
+    version: str
+    outcome: str
+    handle: str | None = None
+    expires_at: float | None = None
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reissuing(Body):
+    """The value of the issued version is gone: the rotation goes on with another new version."""
+
+    TYPE = "rotation.reissuing"
+    version: str
+    number: int
+    slot: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved(Body):
+    """A version changed its state."""
+
+    TYPE = "version.moved"
+    version: str
+    move: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted(Body):
+    """An endpoint was seen to accept the new version."""
+
+    TYPE = "endpoint.accepted"
+    version: str
+    endpoint: str
+    evidence: str = ""
+    probes: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proved(Body):
+    """What was found out about an old version at one endpoint: dead, by-contract, unproven or contradicted."""
+
+    TYPE = "endpoint.proved"
+    version: str
+    endpoint: str
+    verdict: str
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepDone(Body):
+    """A step of the rotation is complete."""
+
+    TYPE = "step.done"
+    step: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitingFor(Body):
+    """The rotation waits. `kind`: hold, person, vendor, retry."""
+
+    TYPE = "rotation.waiting"
+    step: str
+    kind: str
+    text: str
+    until: float | None = None
+    missing: tuple[str, ...] = ()
+    wants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BecameStuck(Body):
+    """A person must act."""
+
+    TYPE = "rotation.stuck"
+    step: str
+    code: str
+    reason: str
+    next: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undoing(Body):
+    """The rotation turns back, before the point of no return."""
+
+    TYPE = "rotation.undoing"
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forward(Body):
+    """It can not turn back any more (issue took effect after all): forward only."""
+
+    TYPE = "rotation.forward"
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended(Body):
+    """The end, and the receipt: done, undone, abandoned or superseded."""
+
+    TYPE = "rotation.ended"
+    outcome: str
+    issued: bool = False
+    published: bool = False
+    retired: bool = False
+    old_refused: bool | None = None
+    outage_ms: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acknowledged(Body):
+    """A consumer reads this version, or a named operator waived that it says so."""
+
+    TYPE = "consumer.acknowledged"
+    version: str
+    consumer: str
+    waived: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldChanged(Body):
+    """An operator moved or ended the hold."""
+
+    TYPE = "hold.changed"
+    until: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paused(Body):
+    """No rotation begins by schedule until then; `until` 0 ends the pause."""
+
+    TYPE = "secret.paused"
+    until: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropped(Body):
+    """An operator took a frozen endpoint or sink out of the rotation in flight."""
+
+    TYPE = "frozen.dropped"
+    what: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repaired(Body):
+    """A sink was brought back to the current version outside a rotation."""
+
+    TYPE = "sink.repaired"
+    version: str
+    target: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alerted(Body):
+    """An alert went out, once for this key."""
+
+    TYPE = "alert.sent"
+    key: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noted(Body):
+    """A plugin's remark for the operator."""
+
+    TYPE = "plugin.noted"
+    event: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unknown(Body):
+    """An event type that a newer version wrote; kept, never acted on."""
+
+    TYPE = ""
+    type: str = ""
+
+
+def draft(body: Body, rotation_id: str | None = None) -> Draft:
+    """The event as the journal stores it."""
+    data = {f.name: _plain(getattr(body, f.name)) for f in fields(body) if f.name != "extra"}
+    return Draft(type=body.TYPE, data={**body.extra, **data}, rotation_id=rotation_id)
+
+
+def foretold(secret: str, drafts: Sequence[Draft], *, after: int, at: float, operator: str) -> list[Event]:
+    """The events as the journal will store them, but for their hashes: enough to fold."""
+    return [
+        Event(
+            secret=secret,
+            seq=after + number,
+            at=at,
+            type=one.type,
+            data=one.data,
+            rotation_id=one.rotation_id,
+            runner="",
+            operator=operator,
+            prev="",
+            hash="",
+        )
+        for number, one in enumerate(drafts, 1)
+    ]
+
+
+def body(event: Event) -> Body:
+    """The event as the engine reads it."""
+    kind = TYPES.get(event.type)
+    if kind is None:
+        return Unknown(type=event.type, extra=event.data)
+    known = {f.name for f in fields(kind)} - {"extra"}
+    data = {name: tuple(value) if isinstance(value, list) else value for name, value in event.data.items()}
+    extra = {name: value for name, value in data.items() if name not in known}
+    return kind(**{name: value for name, value in data.items() if name in known}, extra=extra)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(inner) for inner in value]
+    return value

@@ -1,0 +1,171 @@
+"""The only caller of plugins: a hard deadline, a validated answer, normalised errors, the plugin named, values scrubbed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from keyturn.errors import Conflict, Doubt, KeyturnError, NotSent, PluginError, Refused
+from keyturn.plugins.provider import PROVIDER_VERBS
+from keyturn.plugins.sink import SINK_VERBS
+from keyturn.redact import scrub
+from keyturn.secret import Bundle, Secret
+
+MUTATING = frozenset({"issue", "reset", "retire", "stage", "promote", "discard", "notify"})
+OUTCOMES: tuple[tuple[type[PluginError], str], ...] = (
+    (NotSent, "not_sent"),
+    (Refused, "refused"),
+    (Conflict, "conflict"),
+    (Doubt, "doubt"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """What a plugin call came to: `done` with its answer, or not_sent, refused, conflict, doubt with a reason."""
+
+    outcome: str
+    answer: Any = None
+    why: str = ""
+    code: str = ""
+    overran: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether there is an answer."""
+        return self.outcome == "done"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ask:
+    """One call: the plugin's name for messages, the object, the verb and the request."""
+
+    plugin: str
+    target: Any
+    verb: str
+    request: Any
+    within_s: float
+
+
+class Fence:
+    """Calls plugins, each in a thread of its own, so that a hung one can not hold the process.
+
+    `known` gives the values to take out of every message. `inject` is called before and after each call with
+    (moment, plugin, verb): a test makes faults there.
+    """
+
+    def __init__(
+        self, known: Callable[[], Iterable[str]], inject: Callable[[str, str, str], None] | None = None
+    ) -> None:
+        self._known = known
+        self._inject = inject or (lambda moment, plugin, verb: None)
+
+    def call(self, ask: Ask) -> Result:
+        """Make one call."""
+        return self.call_all([ask])[0]
+
+    def call_all(self, asks: Sequence[Ask], landed: Callable[[int, Result], None] | None = None) -> list[Result]:
+        """Make all calls side by side; `landed` is told of each result, in the caller's thread, as it comes."""
+        done = _Inbox(len(asks))
+        for index, ask in enumerate(asks):
+            threading.Thread(target=self._run, args=(ask, index, done), daemon=True, name=f"fence-{ask.verb}").start()
+        results: list[Result | None] = [None] * len(asks)
+        for index, raw in done.arrivals([ask.within_s for ask in asks]):
+            results[index] = self._judge(asks[index], raw)
+            if landed:
+                landed(index, results[index] or _OVERRUN)
+        return [result or _OVERRUN for result in results]
+
+    def _run(self, ask: Ask, index: int, done: _Inbox) -> None:
+        try:
+            self._inject("before", ask.plugin, ask.verb)
+            answer = getattr(ask.target, ask.verb)(ask.request)
+            self._inject("after", ask.plugin, ask.verb)
+        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises is an outcome, never our crash
+            done.put(index, error)
+        else:
+            done.put(index, answer)
+
+    def _judge(self, ask: Ask, raw: Any) -> Result:
+        secrets = {*self._known(), *_values(ask.request)}
+        if raw is _TIMED_OUT:
+            text = f"{ask.plugin}: {ask.verb} did not answer within {ask.within_s:g} s"
+            return Result(outcome=_lost(ask.verb), why=text, code="deadline", overran=True)
+        if isinstance(raw, BaseException):
+            if not isinstance(raw, Exception):
+                raise raw
+            return _failed(ask, raw, secrets)
+        if not isinstance(raw, _ANSWERS.get(ask.verb, (object,))):
+            text = f"{ask.plugin}: {ask.verb} answered with {type(raw).__name__}, not what the seam asks for"
+            return Result(outcome=_lost(ask.verb), why=text, code="bad-answer")
+        return Result(outcome="done", answer=raw)
+
+
+_TIMED_OUT = object()
+_OVERRUN = Result(outcome="doubt", why="no answer", code="deadline", overran=True)
+_ANSWERS: dict[str, tuple[type[Any], ...]] = {
+    verb: tuple(table[verb] for table in (PROVIDER_VERBS, SINK_VERBS) if verb in table)
+    for verb in {*PROVIDER_VERBS, *SINK_VERBS}
+}
+
+
+class _Inbox:
+    """Answers as they arrive, each waited for until its own deadline."""
+
+    def __init__(self, expected: int) -> None:
+        self._answers: dict[int, Any] = {}
+        self._new = threading.Condition()
+        self._expected = expected
+
+    def put(self, index: int, answer: Any) -> None:
+        with self._new:
+            self._answers[index] = answer
+            self._new.notify_all()
+
+    def arrivals(self, within_s: Sequence[float]) -> Iterable[tuple[int, Any]]:
+        waiting = set(range(self._expected))
+        longest = max(within_s, default=0.0)
+        while waiting:
+            with self._new:
+                arrived = self._new.wait_for(lambda: waiting & self._answers.keys(), timeout=longest)
+                ready = sorted(waiting & self._answers.keys())
+            for index in ready:
+                waiting.discard(index)
+                yield index, self._answers[index]
+            if not arrived:
+                for index in sorted(waiting):
+                    yield index, _TIMED_OUT
+                return
+
+
+def _lost(verb: str) -> str:
+    return "doubt" if verb in MUTATING else "not_sent"
+
+
+def _failed(ask: Ask, error: Exception, secrets: Iterable[str]) -> Result:
+    for kind, outcome in OUTCOMES:
+        if isinstance(error, kind):
+            lost = outcome == "doubt" and ask.verb not in MUTATING
+            why = scrub(f"{ask.plugin}: {error.why}", secrets)
+            return Result(outcome="not_sent" if lost else outcome, why=why, code=error.code or outcome)
+    if isinstance(error, KeyturnError):
+        return Result(outcome="not_sent", why=scrub(f"{ask.plugin}: {error}", secrets), code=error.code)
+    why = scrub(f"{ask.plugin}: {ask.verb} failed with {type(error).__name__}: {error}", secrets)
+    return Result(outcome=_lost(ask.verb), why=why, code="plugin-raised")
+
+
+def _values(request: Any) -> set[str]:
+    """All secret values that travel in a request."""
+    if isinstance(request, Secret):
+        return {request.reveal()}
+    if isinstance(request, Bundle):
+        return set(request.reveal().values())
+    if isinstance(request, Mapping):
+        return {value for inner in request.values() for value in _values(inner)}
+    if isinstance(request, tuple):
+        return {value for inner in request for value in _values(inner)}
+    if is_dataclass(request) and not isinstance(request, type):
+        return {value for f in fields(request) for value in _values(getattr(request, f.name))}
+    return set()

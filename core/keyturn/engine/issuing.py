@@ -1,0 +1,150 @@
+"""Decisions about issue: when to send it, and what an attempt in doubt became. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from keyturn.engine import events as ev
+from keyturn.engine.actions import Action, IssueNow, Leave, Pause, Record, ReissueNow, RetireNow, SettleNow, Stop
+from keyturn.engine.state import AttemptState
+from keyturn.engine.view import View
+from keyturn.model import Half, Repeat, Revoke, Settled
+from keyturn.states import Move, State
+from keyturn.steps import Step
+
+REISSUES_MAX = 1
+
+
+def issue(view: View) -> Action | None:
+    """The next thing to do about issue. None when the new version is issued."""
+    if view.to.gone:
+        return gone(view)
+    if view.to.issued:
+        return None
+    doubt = attempts_in_doubt(view)
+    if doubt:
+        return settle(view, doubt)
+    attempts = _attempts(view)
+    last = attempts[-1] if attempts else None
+    if last and last.outcome == "refused":
+        return Record(bodies=(ev.Undoing(code="issue-refused", reason=last.why),))
+    if last and last.settled == Settled.PARTLY and view.traits.repeat is not Repeat.SAFE:
+        return Stop(
+            step=Step.ISSUE,
+            code="issue-partly",
+            reason="the vendor applied a part of issue, and repeating it is not safe",
+            next=f"look at the vendor, then: keyturn abandon {view.name} --reason TEXT",
+        )
+    return _send(view, len(attempts))
+
+
+def _send(view: View, sent: int) -> Action:
+    if sent >= view.limits.issues_per_rotation:
+        text = f"issue was sent {sent} times and never took effect"
+        return Record(bodies=(ev.Undoing(code="issue-never-applied", reason=text),))
+    failure = view.looks.failures.get(("issue", "vendor"))
+    if failure and failure.tries >= view.limits.tries_per_run:
+        return Leave(step=Step.ISSUE, kind="retry", text=f"issue could not be sent: {failure.why}")
+    if failure and view.now < failure.at + view.limits.poll_s:
+        until = failure.at + view.limits.poll_s
+        return Pause(until=until, at_most=until, text="issue is tried again")
+    return IssueNow()
+
+
+def _attempts(view: View) -> tuple[AttemptState, ...]:
+    return tuple(a for a in view.rotation.attempts if a.version == view.to.id and a.outcome != "not_sent")
+
+
+def attempts_in_doubt(view: View) -> tuple[AttemptState, ...]:
+    """Attempts whose outcome is unknown; a refusal after one of those is in doubt too (it may come from our first)."""
+    attempts = _attempts(view)
+    doubt = tuple(a for a in attempts if a.in_doubt)
+    last = attempts[-1] if attempts else None
+    after_doubt = any(a.outcome in ("", "doubt", "waiting") for a in attempts[:-1])
+    if last and last.outcome == "refused" and not last.settled and after_doubt:
+        return (*doubt, last)
+    return doubt
+
+
+def settle(view: View, doubt: Sequence[AttemptState]) -> Action:
+    """Look until the truth is final: `not applied` counts only when still so `settle_s` after the last deadline."""
+    look = view.looks.settle
+    final_at = max(a.deadline_at for a in doubt) + view.traits.settle_s
+    if (
+        look is None
+        or (look.at < final_at and look.at + view.limits.poll_s <= view.now)
+        or look.at < view.looks.effect_at
+    ):
+        return SettleNow()
+    if look.waiting and view.now < look.waiting.until:
+        return Leave(
+            step=Step.ISSUE, kind="person", text=look.waiting.text, until=look.waiting.until, wants=look.waiting.wants
+        )
+    if look.at < final_at:
+        return Pause(
+            until=min(final_at, look.at + view.limits.poll_s),
+            at_most=final_at,
+            text="the answer to issue was lost; looking at the vendor",
+        )
+    if look.outcome is Settled.UNKNOWN:
+        text = f"issue was sent and the vendor does not show what became of it: {look.note or 'no answer'}"
+        return Leave(step=Step.ISSUE, kind="retry", text=text)
+    return Record(
+        bodies=(ev.SettledAs(version=view.to.id, outcome=look.outcome.value, handle=look.handle, note=look.note),)
+    )
+
+
+def gone(view: View) -> Action:
+    """Issued, but the value is lost: withdraw the stray where that is possible, then issue again, once."""
+    stray = view.to
+    if view.rotation.reissues >= REISSUES_MAX:
+        return Stop(
+            step=Step.ISSUE,
+            code="value-lost-again",
+            reason="the vendor issued a value that never reached us, twice in this rotation",
+            next=f"check the network path, then: keyturn abandon {view.name} --reason TEXT",
+        )
+    if not view.traits.coexist:
+        return Record(bodies=(ev.Moved(version=stray.id, move=Move.STRAND.value),)) if _pending(view) else ReissueNow()
+    withdraw_next = withdraw(view, Step.ISSUE)
+    if withdraw_next:
+        return withdraw_next
+    if _pending(view):
+        return Record(bodies=(ev.Moved(version=stray.id, move=Move.WITHDRAW.value),))
+    return ReissueNow()
+
+
+def _pending(view: View) -> bool:
+    return view.to.state is State.PENDING
+
+
+def withdraw(view: View, step: Step) -> Action | None:
+    """Take the unpublished new version away at the vendor. None when nothing of it is left there."""
+    if not view.to.sent or not view.to.handle or view.traits.revoke is Revoke.NONE:
+        return None
+    for half, done in ((Half.REFUSE, view.to.refused), (Half.REMOVE, view.to.removed)):
+        if done or (half is Half.REMOVE and view.traits.revoke is not Revoke.REFUSE_REMOVE):
+            continue
+        failed = retire_failure(view, step, half, view.to.id)
+        return failed or RetireNow(step=step, version=view.to.id, half=half)
+    return None
+
+
+def retire_failure(view: View, step: Step, half: Half, version: str) -> Action | None:
+    """What a failed try at retiring means: stuck when refused, later when not sent too often, else try again."""
+    failure = view.looks.failures.get((half.value, version))
+    if failure is None:
+        return None
+    if failure.outcome == "refused":
+        return Stop(
+            step=step,
+            code=f"{half.value}-refused",
+            reason=f"the vendor would not {half.value} version {view.state.versions[version].number}: {failure.why}",
+            next=f"keyturn resume {view.name}",
+        )
+    if failure.tries >= view.limits.tries_per_run:
+        return Leave(step=step, kind="retry", text=f"{half.value} did not work yet: {failure.why}")
+    if view.now < failure.at + view.limits.poll_s:
+        until = failure.at + view.limits.poll_s
+        return Pause(until=until, at_most=until, text=f"{half.value} is tried again")
+    return None

@@ -1,0 +1,111 @@
+"""One secret with everything that acts on it, and what all secrets of a process share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from keyturn.clock import Clock
+from keyturn.config.model import Account, Consumer, ManagedSecret
+from keyturn.engine.events import Body
+from keyturn.engine.fence import Fence
+from keyturn.engine.limits import Limits
+from keyturn.escrow import Escrow
+from keyturn.journal.store import Journal
+from keyturn.model import Traits
+from keyturn.plugins.overlap import Overlap
+from keyturn.secret import Bundle, Secret
+
+Told = Callable[[str, Body], None]
+"""Progress: the secret's name and the event that was just journaled."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BoundSink:
+    """One place of one sink. `fields`: stored name to bundle field."""
+
+    key: str
+    sink: str
+    plugin: str
+    target: Any
+    place: Any
+    fields: Mapping[str, str]
+    artefact: bool = False
+    keep_previous: int = 1
+
+    def stored(self, bundle: Bundle) -> Bundle:
+        """The bundle as this place stores it; fields that are not there yet are left out."""
+        return Bundle({name: bundle[source] for name, source in self.fields.items() if source in bundle})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """One configured secret, its provider account and its places."""
+
+    secret: ManagedSecret
+    account: Account
+    provider: Any
+    traits: Traits
+    sinks: tuple[BoundSink, ...]
+    overlaps: Callable[[str], Overlap]
+    plugins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The secret's name."""
+        return self.secret.name
+
+    @property
+    def consumers(self) -> tuple[Consumer, ...]:
+        """Who reads the secret."""
+        return self.secret.consumers
+
+    @property
+    def configured(self) -> frozenset[str]:
+        """The keys of sinks and consumers that the configuration names."""
+        return frozenset({sink.key for sink in self.sinks} | {one.name for one in self.consumers})
+
+    def sink(self, key: str) -> BoundSink:
+        """The place with this key."""
+        return next(sink for sink in self.sinks if sink.key == key)
+
+
+class Answers:
+    """Which secret and version an attempt belongs to, so that a raw answer can be sealed from anywhere."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, tuple[str, str]] = {}
+        self._escrow: Escrow | None = None
+
+    def keep_in(self, escrow: Escrow) -> None:
+        """Where to seal from now on."""
+        self._escrow = escrow
+
+    def expect(self, attempt_id: str, secret: str, version_id: str) -> None:
+        """An answer to this attempt may come."""
+        self._of[attempt_id] = (secret, version_id)
+
+    def seal(self, attempt_id: str, raw: Secret) -> None:
+        """Seal a raw answer under its attempt; answers nobody expects (a probe's) are not kept."""
+        if attempt_id in self._of and self._escrow:
+            secret, version_id = self._of[attempt_id]
+            self._escrow.seal_answer(secret, attempt_id, version_id, raw)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bench:
+    """What all secrets of one process share. `entropy` gives random bytes, `tell` is told of each event."""
+
+    journal: Journal
+    escrow: Escrow
+    clock: Clock
+    fence: Fence
+    resolve: Callable[[str], Secret]
+    notifier: Any
+    runner: str
+    operator: str
+    entropy: Callable[[int], bytes]
+    answers: Answers = field(default_factory=Answers)
+    limits: Limits = field(default_factory=Limits)
+    tell: Told = field(default=lambda secret, body: None)

@@ -1,0 +1,26 @@
+"""Every bound of the engine in one frozen place, with its unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long and how often. Seconds unless the name says otherwise."""
+
+    call_s: float = 60.0
+    probe_s: float = 20.0
+    notify_s: float = 60.0
+    poll_s: float = 1.0
+    lease_s: float = 60.0
+    patience_s: float = 300.0
+    """The longest the process itself waits for something; anything longer is left to the next run."""
+    looks_fresh_s: float = 60.0
+    """How old an observation may be to count as `now`."""
+    skew_s: float = 120.0
+    tries_per_run: int = 3
+    issues_per_rotation: int = 5
+    turns_per_drive: int = 10_000
+    drain_s: float = 900.0
+    """The dead-man deadline handed to consumers that drain."""

@@ -1,0 +1,100 @@
+"""What was seen in this run: observations and failed tries. Never stored; the next run looks again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from keyturn.model import Problem, Settled, Verdict
+from keyturn.plugins.provider import Seen, Waiting
+from keyturn.plugins.sink import SinkInspectResponse
+
+DECOY = "made-up value"
+"""Stands for the made-up value where a version id is expected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """The last failed try of one effect in this run: not_sent, refused, conflict or doubt."""
+
+    outcome: str
+    why: str
+    code: str
+    tries: int
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class VendorLook:
+    """The vendor as last inspected; `error` where it could not be."""
+
+    at: float
+    endpoints: tuple[str, ...] = ()
+    seen: tuple[Seen, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    witness: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinkLook:
+    """A sink's place as last inspected; `error` where it could not be."""
+
+    at: float
+    found: SinkInspectResponse | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeLook:
+    """The last probe of one value at one endpoint."""
+
+    at: float
+    verdict: Verdict
+    evidence: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SettleLook:
+    """The last look for the truth of an attempt in doubt, where it was not final."""
+
+    at: float
+    outcome: Settled
+    handle: str | None = None
+    note: str = ""
+    waiting: Waiting | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Looks:
+    """Everything seen in this run. `effect_at`: when this run last changed something (looks before it are stale)."""
+
+    began_at: float
+    effect_at: float = 0.0
+    vendor: VendorLook | None = None
+    sinks: Mapping[str, SinkLook] = field(default_factory=dict)
+    probes: Mapping[tuple[str, str], ProbeLook] = field(default_factory=dict)
+    probe_counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    settle: SettleLook | None = None
+    failures: Mapping[tuple[str, str], Failure] = field(default_factory=dict)
+    valueless: frozenset[str] = frozenset()
+    tidied: bool = False
+    overran: bool = False
+
+    def failed(self, verb: str, target: str, *, outcome: str, why: str, code: str, at: float) -> Looks:
+        """These looks with one more failed try."""
+        before = self.failures.get((verb, target))
+        failure = Failure(outcome=outcome, why=why, code=code, tries=1 + (before.tries if before else 0), at=at)
+        return replace(self, failures={**self.failures, (verb, target): failure}, effect_at=at)
+
+    def with_probes(self, probes: Mapping[tuple[str, str], ProbeLook]) -> Looks:
+        """These looks with newer probes, counted."""
+        counts = dict(self.probe_counts)
+        for pair in probes:
+            counts[pair] = counts.get(pair, 0) + 1
+        return replace(self, probes={**self.probes, **probes}, probe_counts=counts)
+
+    def verdict(self, version: str, endpoint: str, *, since: float) -> Verdict | None:
+        """What this value got at this endpoint, unless that was seen before `since`."""
+        look = self.probes.get((version, endpoint))
+        return look.verdict if look and look.at >= since else None

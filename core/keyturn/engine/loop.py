@@ -1,0 +1,185 @@
+"""The one loop with the effects: decide, record, call, record. Resume is the same loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from keyturn.engine import actions as act
+from keyturn.engine import events as ev
+from keyturn.engine import sink_effects, vendor_effects
+from keyturn.engine.decide import decide
+from keyturn.engine.driver import Driver
+from keyturn.engine.receipt import sealed_needed
+from keyturn.engine.view import View
+from keyturn.errors import KeyturnError
+from keyturn.steps import Step
+
+EXIT = {
+    "done": 0,
+    "quiet": 0,
+    "holding": 0,
+    "abandoned": 0,
+    "undone": 4,
+    "stuck": 5,
+    "waiting": 6,
+    "unfinished": 6,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What is true of one secret after this run, and what to type next."""
+
+    secret: str
+    status: str
+    text: str
+    code: str = ""
+    next: str = ""
+    until: float | None = None
+    missing: tuple[str, ...] = ()
+    ended: ev.Ended | None = None
+    error: KeyturnError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The process exit code that says the same."""
+        return self.error.exit_code if self.error else EXIT[self.status]
+
+
+def drive(driver: Driver) -> Outcome:
+    """Carry the latest rotation, or what it left as debt, as far as it goes now."""
+    for _ in range(driver.bench.limits.turns_per_drive):
+        driver.held.keep()
+        if driver.looks.overran:
+            return _left(driver, _overrun(driver))
+        action = decide(_view(driver))
+        outcome = _perform(driver, action)
+        if outcome:
+            return outcome
+    message = "the rotation does not settle"
+    raise AssertionError(message)
+
+
+def _view(driver: Driver) -> View:
+    return View(
+        state=driver.state,
+        rotation=driver.rotation,
+        looks=driver.looks,
+        limits=driver.bench.limits,
+        now=driver.now(),
+        configured=driver.job.configured,
+    )
+
+
+def _perform(driver: Driver, action: act.Action) -> Outcome | None:
+    handler = _EFFECTS.get(type(action))
+    if handler:
+        handler(driver, action)
+        return None
+    if isinstance(action, act.Record):
+        return _record(driver, action)
+    if isinstance(action, act.Pause):
+        return _pause(driver, action)
+    if isinstance(action, act.Leave):
+        return _left(driver, action)
+    if isinstance(action, act.Stop):
+        return _stuck(driver, action)
+    return Outcome(secret=driver.job.name, status="quiet", text="nothing is left to do")
+
+
+def _record(driver: Driver, action: act.Record) -> Outcome | None:
+    driver.append(*action.bodies)
+    end = next((body for body in action.bodies if isinstance(body, ev.Ended)), None)
+    if end is None:
+        return None
+    texts = {"undone": f"undone; the old version is good: {end.reason}", "done": "done"}
+    return Outcome(secret=driver.job.name, status=end.outcome, text=texts.get(end.outcome, end.outcome), ended=end)
+
+
+def _pause(driver: Driver, action: act.Pause) -> Outcome | None:
+    """Wait in this process while that is bearable; else leave it to the next run."""
+    now = driver.now()
+    interrupted = action.at_most - now <= driver.bench.limits.patience_s and driver.bench.clock.wait(
+        min(action.until - now, driver.bench.limits.lease_s / 6)
+    )
+    if interrupted or action.at_most - now > driver.bench.limits.patience_s:
+        return _left(driver, act.Leave(step=Step.ISSUE, kind="retry", text=action.text, until=action.until))
+    return None
+
+
+def _overrun(driver: Driver) -> act.Leave:
+    text = "a call outlived its deadline, so this process leaves the secret alone"
+    return act.Leave(step=Step.ISSUE, kind="retry", text=text)
+
+
+def _left(driver: Driver, leave: act.Leave) -> Outcome:
+    _release_early(driver)
+    body = ev.WaitingFor(
+        step=leave.step.value,
+        kind=leave.kind,
+        text=leave.text,
+        until=leave.until,
+        missing=leave.missing,
+        wants=leave.wants,
+    )
+    if driver.rotation.waiting != body:
+        driver.append(body)
+    status = {"hold": "holding", "retry": "unfinished"}.get(leave.kind, "waiting")
+    return Outcome(
+        secret=driver.job.name,
+        status=status,
+        text=leave.text,
+        until=leave.until,
+        missing=leave.missing,
+        next=_next(driver, leave),
+    )
+
+
+def _next(driver: Driver, leave: act.Leave) -> str:
+    name, number = driver.job.name, driver.to.number
+    if leave.kind == "hold" and leave.missing:
+        return f"keyturn ack {name} --version {number} --consumer {leave.missing[0]}"
+    if leave.wants:
+        return f"keyturn resume {name} --supply {leave.wants[0]}=@FILE"
+    return "keyturn run" if leave.kind == "hold" else f"keyturn resume {name}"
+
+
+def _stuck(driver: Driver, stop: act.Stop) -> Outcome:
+    _release_early(driver)
+    body = ev.BecameStuck(step=stop.step.value, code=stop.code, reason=stop.reason, next=stop.next)
+    if driver.rotation.stuck != body:
+        driver.append(body)
+    return Outcome(secret=driver.job.name, status="stuck", code=stop.code, text=stop.reason, next=stop.next)
+
+
+def _release_early(driver: Driver) -> None:
+    """Drained consumers do not stay down because a run ends: before issue was sent they are told to go on."""
+    rotation = driver.rotation
+    if rotation.issue_sent_at or rotation.published_at or not rotation.open:
+        return
+    names = tuple(one.name for one in rotation.plan.consumers if one.release and rotation.finished("quiesce", one.name))
+    if names:
+        sink_effects.carry_out(driver, act.Effects(step=Step.RELEASE, verb="release-early", targets=names))
+
+
+def _tidy_escrow(driver: Driver, action: act.TidyEscrow) -> None:
+    kept = {kept.key: kept.version_id for kept in driver.bench.escrow.listing(driver.job.name)}
+    needed = sealed_needed(driver.state, kept)
+    for version_id in sorted(set(kept.values()) - needed):
+        driver.bench.escrow.drop(driver.job.name, version_id, lease=driver.held.lease)
+    driver.looks = replace(driver.looks, tidied=True)
+
+
+_EFFECTS: dict[type[object], Callable[[Driver, object], object]] = {
+    act.Mint: lambda driver, action: vendor_effects.mint(driver),
+    act.IssueNow: lambda driver, action: vendor_effects.issue(driver),
+    act.SettleNow: lambda driver, action: vendor_effects.settle(driver),
+    act.ReissueNow: lambda driver, action: vendor_effects.reissue(driver),
+    act.RetireNow: vendor_effects.retire,  # type: ignore[dict-item]
+    act.LookAtVendor: lambda driver, action: vendor_effects.look_at_vendor(driver),
+    act.LookAtSinks: lambda driver, action: sink_effects.look_at_sinks(driver, action.keys),  # type: ignore[attr-defined]
+    act.ProbeNow: vendor_effects.probe,  # type: ignore[dict-item]
+    act.Effects: sink_effects.carry_out,  # type: ignore[dict-item]
+    act.TidyEscrow: _tidy_escrow,  # type: ignore[dict-item]
+}

@@ -1,0 +1,176 @@
+"""The plan of a rotation before anything is asked of the vendor: overlap, steps, outage, digest. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from keyturn.engine.frozen import Frozen, FrozenConsumer, FrozenSink
+from keyturn.engine.job import Job
+from keyturn.engine.state import SecretState, VersionState
+from keyturn.model import Mode, Problem
+from keyturn.plugins.overlap import ChooseRequest, Choices, Live, Overlap, OverlapPolicy
+from keyturn.steps import derive
+
+BEST_FIRST = ("alternating", "dual", "grace", "cutover")
+"""`auto` takes the first that fits, never one with an outage that the policy does not accept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a rotation would do. `ends`: numbers of the versions that it ends. Approve it by its `digest`."""
+
+    secret: str
+    mode: Mode
+    number: int
+    previous: VersionState | None
+    slot: str | None
+    overlap: str
+    frozen: Frozen
+    choices: Choices
+    ends: tuple[int, ...]
+    problems: tuple[Problem, ...]
+    digest: str
+
+    def as_data(self) -> dict[str, Any]:
+        """The plan as one JSON object."""
+        return {
+            "secret": self.secret,
+            "mode": self.mode.value,
+            "version": self.number,
+            "replaces": self.previous.number if self.previous else None,
+            "slot": self.slot,
+            "overlap": self.overlap,
+            "why": self.choices.why,
+            "steps": [step.value for step in self.frozen.steps],
+            "hold_s": self.frozen.hold_s,
+            "outage_s": self.frozen.outage_s,
+            "ends": list(self.ends),
+            "sinks": [sink.key for sink in self.frozen.sinks],
+            "problems": [asdict(problem) for problem in self.problems],
+            "digest": self.digest,
+        }
+
+
+def make_plan(job: Job, state: SecretState, *, mode: Mode, compromised: bool = False) -> Plan:
+    """Plan the next rotation of this secret from configuration and journal alone."""
+    name, choices = choose(job, state)
+    frozen = _frozen(job, name, choices, mode)
+    ends = tuple(v.number for v in state.versions.values() if v.published and v.live)
+    plan = Plan(
+        secret=job.name,
+        mode=mode,
+        number=state.next_number,
+        previous=state.current,
+        slot=choices.slot,
+        overlap=name,
+        frozen=replace(frozen, hold_s=0.0) if compromised else frozen,
+        choices=choices,
+        ends=ends,
+        problems=(*choices.problems, *_entry_problems(job, state, mode), *_room(job, state)),
+        digest="",
+    )
+    return replace(plan, digest=_digest(plan))
+
+
+def choose(job: Job, state: SecretState) -> tuple[str, Choices]:
+    """The overlap by name, or the best that fits where the policy says `auto`; its choices may hold problems."""
+    policy = job.secret.overlap
+    request = ChooseRequest(
+        traits=job.traits,
+        policy=policy,
+        live=tuple(Live(number=v.number, slot=v.slot, current=v is state.current) for v in state.live),
+        drainable=any(one.quiesce for one in job.consumers),
+    )
+    if policy.strategy != "auto":
+        return policy.strategy, job.overlaps(policy.strategy).choose(request)
+    return _best(job.overlaps, request)
+
+
+def _best(overlaps: Callable[[str], Overlap], request: ChooseRequest) -> tuple[str, Choices]:
+    offers = [(name, overlaps(name).choose(request)) for name in BEST_FIRST]
+    fitting = [(name, choices) for name, choices in offers if not choices.problems]
+    if fitting:
+        return fitting[0]
+    return next(
+        ((name, choices) for name, choices in offers if all(p.code != "overlap-unfit" for p in choices.problems)),
+        offers[-1],
+    )
+
+
+def _frozen(job: Job, overlap: str, choices: Choices, mode: Mode) -> Frozen:
+    policy: OverlapPolicy = job.secret.overlap
+    return Frozen(
+        provider=job.account.name,
+        overlap=overlap,
+        why=choices.why,
+        subject=job.secret.subject,
+        steps=derive(job.traits, choices, mode),
+        endpoints=(),
+        sinks=tuple(
+            FrozenSink(key=s.key, sink=s.sink, fields=s.fields, artefact=s.artefact, keep_previous=s.keep_previous)
+            for s in job.sinks
+        ),
+        traits=job.traits,
+        consumers=tuple(
+            FrozenConsumer(
+                name=one.name,
+                acknowledge=one.acknowledge,
+                announce=one.announce is not None,
+                quiesce=one.quiesce is not None,
+                release=one.release is not None,
+            )
+            for one in job.consumers
+        ),
+        hold_s=choices.hold_s,
+        hold_max_s=policy.hold_max_s,
+        retire_window=policy.retire_window,
+        outage_s=choices.outage_s,
+        plugins=job.plugins,
+    )
+
+
+def _entry_problems(job: Job, state: SecretState, mode: Mode) -> tuple[Problem, ...]:
+    current = state.current
+    if current is None and mode is Mode.NORMAL:
+        return (
+            Problem(
+                code="unmanaged",
+                text="there is no current version yet",
+                hint=f"keyturn adopt {job.name} --from-sink SINK, or keyturn rotate {job.name} --first",
+            ),
+        )
+    if current is not None and mode is Mode.FIRST:
+        return (
+            Problem(
+                code="not-first",
+                text=f"version {current.number} is current already",
+                hint=f"keyturn rotate {job.name}",
+            ),
+        )
+    return ()
+
+
+def _room(job: Job, state: SecretState) -> tuple[Problem, ...]:
+    """Live versions, debts included, count against what the vendor can hold."""
+    room = job.traits.live_max
+    if room is None or not job.traits.coexist or len(state.live) < room:
+        return ()
+    live = ", ".join(str(v.number) for v in state.live)
+    return (
+        Problem(
+            code="no-room",
+            text=f"the vendor holds {room} versions at once, and {live} are live",
+            hint=f"keyturn hold {job.name} --end, then keyturn run {job.name}",
+        ),
+    )
+
+
+def _digest(plan: Plan) -> str:
+    """What an approval binds to: everything but the endpoints, which preflight finds."""
+    facts = {**plan.as_data(), "digest": "", "problems": [], "frozen": plan.frozen.as_data()}
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

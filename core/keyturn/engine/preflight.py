@@ -1,0 +1,182 @@
+"""Preflight: look at vendor and sinks, change nothing, and judge whether a rotation may begin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from keyturn.engine.actions import ProbeNow
+from keyturn.engine.driver import Driver
+from keyturn.engine.frozen import Frozen, FrozenSink
+from keyturn.engine.job import BoundSink
+from keyturn.engine.looks import DECOY, SinkLook
+from keyturn.engine.plan import Plan
+from keyturn.engine.sink_effects import look_at_sinks
+from keyturn.engine.state import SecretState, VersionState
+from keyturn.engine.vendor_effects import look_at_vendor, probe
+from keyturn.model import Mode, Problem, Verdict
+from keyturn.plugins.provider import InspectResponse
+from keyturn.plugins.sink import ReadRequest
+from keyturn.secret import Bundle
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Findings:
+    """What preflight saw. `value` is the current bundle, where a sink or the escrow has it."""
+
+    vendor: InspectResponse | None
+    sinks: Mapping[str, SinkLook]
+    value: Bundle | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def fatal(self) -> tuple[Problem, ...]:
+        """What refuses the rotation."""
+        return tuple(problem for problem in self.problems if problem.fatal)
+
+
+def preflight(driver: Driver, mode: Mode) -> Findings:
+    """Look, and judge. Nothing is changed."""
+    vendor = look_at_vendor(driver)
+    if vendor is None:
+        why = driver.looks.vendor.error if driver.looks.vendor else ""
+        problem = Problem(code="vendor-unreachable", text=why, hint="check address, credentials and network")
+        return Findings(vendor=None, sinks={}, value=None, problems=(problem,))
+    sinks = look_at_sinks(driver, [sink.key for sink in driver.job.sinks])
+    value = current_value(driver)
+    current = driver.state.current
+    if current and value:
+        driver.remember(current.id, value)
+    _probe_controls(driver, vendor, current if value else None)
+    problems = (
+        *vendor.problems,
+        *_skew(driver, vendor, sinks),
+        *judge_sinks(driver.state, driver.job.sinks, sinks, driver.bench.journal.id, mode),
+        *judge_current(driver, vendor, value, mode),
+        *_decoy(driver, vendor),
+    )
+    return Findings(vendor=vendor, sinks=sinks, value=value, problems=problems)
+
+
+def current_value(driver: Driver) -> Bundle | None:
+    """The current version's value: from the escrow, or put together from what sinks serve, told by fingerprint."""
+    current = driver.state.current
+    if current is None:
+        return None
+    sealed = driver.bundle(current.id)
+    return sealed or _from_sinks(driver, current)
+
+
+def _from_sinks(driver: Driver, current: VersionState) -> Bundle | None:
+    found: dict[str, str] = {}
+    for sink in driver.job.sinks:
+        result = driver.ask([driver.ask_sink(sink, "read", ReadRequest(call=driver.sink_call(sink)))])[0]
+        stored: Bundle | None = result.answer.bundle if result.done else None
+        for name, secret in (stored or Bundle()).items():
+            source = sink.fields.get(name)
+            if source and current.fingerprints.get(source) == driver.bench.escrow.fingerprint(secret.reveal()):
+                found[source] = secret.reveal()
+    return Bundle(found) if found and set(found) >= set(current.fingerprints) else None
+
+
+def _probe_controls(driver: Driver, vendor: InspectResponse, current: VersionState | None) -> None:
+    ids = [*([current.id] if current else []), *([DECOY] if driver.job.traits.decoy else [])]
+    probe(driver, ProbeNow(pairs=tuple((id_, endpoint) for endpoint in vendor.endpoints for id_ in ids)))
+
+
+def _skew(driver: Driver, vendor: InspectResponse, sinks: Mapping[str, SinkLook]) -> Iterable[Problem]:
+    clocks = {"the vendor": vendor.vendor_now}
+    clocks |= {key: look.found.sink_now for key, look in sinks.items() if look.found}
+    for who, at in clocks.items():
+        off_s = abs(driver.now() - at) if at else 0.0
+        if off_s > driver.bench.limits.skew_s:
+            yield Problem(
+                code="clock-skew",
+                text=f"the clock of {who} is {off_s:.0f} s off ours",
+                hint="set the clocks right (NTP) before rotating",
+            )
+
+
+def judge_sinks(
+    state: SecretState, bound: Iterable[BoundSink], sinks: Mapping[str, SinkLook], journal_id: str, mode: Mode
+) -> Iterable[Problem]:
+    """Sinks must hold nothing foreign: the current version, or nothing."""
+    for sink in bound:
+        look = sinks[sink.key]
+        if look.found is None:
+            yield Problem(code="sink-unreachable", text=f"{sink.key}: {look.error}", hint="check the sink")
+            continue
+        yield from look.found.problems
+        held = look.found.current
+        pending = look.found.pending
+        if pending and pending.journal_id not in (None, journal_id):
+            yield Problem(code="sink-pending-foreign", text=f"{sink.key} holds a pending version of another journal")
+        if held is None or sink.artefact:
+            continue
+        if held.journal_id not in (None, journal_id):
+            yield Problem(
+                code="sink-other-journal",
+                text=f"{sink.key} is written by another journal ({held.journal_id})",
+                hint="point the configuration at that journal, or at another place",
+            )
+            continue
+        yield from _serving(state, sink, state.by_fingerprints(held.fingerprints, sink.fields), mode)
+
+
+def _serving(state: SecretState, sink: BoundSink, ours: VersionState | None, mode: Mode) -> Iterable[Problem]:
+    if mode is Mode.FIRST or (ours is None and mode is not Mode.CURRENT_DEAD):
+        yield Problem(
+            code="sink-foreign",
+            text=f"{sink.key} serves a value that Keyturn did not write",
+            hint=f"keyturn adopt {state.secret} --from-sink {sink.sink}, or clear the place",
+        )
+    elif ours and state.current and ours.id != state.current.id and mode is not Mode.ROLLBACK:
+        yield Problem(
+            code="sink-behind",
+            text=f"{sink.key} serves version {ours.number}, not {state.current.number}",
+            hint=f"keyturn repair {state.secret}",
+        )
+
+
+def judge_current(driver: Driver, vendor: InspectResponse, value: Bundle | None, mode: Mode) -> Iterable[Problem]:
+    """In a normal rotation the current value must be known, and accepted at every endpoint now."""
+    current = driver.state.current
+    if current is None or mode not in (Mode.NORMAL, Mode.ROLLBACK):
+        return
+    dead = f"keyturn rotate {driver.job.name} --current-dead --reason TEXT"
+    if value is None:
+        yield Problem(
+            code="current-value-unknown",
+            text=f"no sink and no escrow holds version {current.number}",
+            hint=f"put it back into a sink, or: {dead}",
+        )
+        return
+    for endpoint in vendor.endpoints:
+        look = driver.looks.probes[current.id, endpoint]
+        if look.verdict is Verdict.REFUSED:
+            text = f"version {current.number} is refused at {endpoint}"
+            yield Problem(code="current-refused", text=text, hint=f"make it accepted there again, or: {dead}")
+        elif look.verdict is Verdict.UNKNOWN:
+            text = f"{endpoint} does not say whether it accepts version {current.number}: {look.evidence}"
+            yield Problem(code="endpoint-silent", text=text, hint="check that endpoint, then try again")
+
+
+def _decoy(driver: Driver, vendor: InspectResponse) -> Iterable[Problem]:
+    for endpoint in vendor.endpoints if driver.job.traits.decoy else ():
+        if driver.looks.probes[DECOY, endpoint].verdict is Verdict.ACCEPTED:
+            yield Problem(
+                code="decoy-accepted",
+                text=f"{endpoint} accepts a made-up value, so nothing it says proves anything",
+                hint="authentication seems to be off there; turn it on first",
+            )
+
+
+def freeze(plan: Plan, findings: Findings) -> Frozen:
+    """The plan with what preflight found: endpoints, and which places are still empty."""
+    endpoints = findings.vendor.endpoints if findings.vendor else ()
+
+    def with_empty(sink: FrozenSink) -> FrozenSink:
+        found = findings.sinks[sink.key].found
+        return replace(sink, empty=found is None or found.current is None)
+
+    return replace(plan.frozen, endpoints=endpoints, sinks=tuple(with_empty(sink) for sink in plan.frozen.sinks))

@@ -1,0 +1,127 @@
+"""Decisions about verify and publish: new accepted at the endpoints, and served by every sink. Pure."""
+
+from __future__ import annotations
+
+from keyturn.engine import events as ev
+from keyturn.engine.actions import Action, Leave, LookAtSinks, LookAtVendor, Pause, Record, Stop
+from keyturn.engine.frozen import FrozenSink
+from keyturn.engine.looks import SinkLook
+from keyturn.engine.view import View, effects, probe, serves, unconfigured
+from keyturn.model import Verdict
+from keyturn.states import Move, State
+from keyturn.steps import Step
+
+
+def verify(view: View) -> Action | None:
+    """Poll every endpoint until it accepts the new version, within the vendor's activation delay."""
+    vendor = view.looks.vendor
+    if vendor is None:
+        return LookAtVendor()
+    gone = unconfigured(view, Step.VERIFY)
+    if gone:
+        return gone
+    waiting = [endpoint for endpoint in view.endpoints if endpoint not in view.to.accepted]
+    if not waiting or _partly_is_enough(view, waiting):
+        return None
+    look = probe(view, [(view.to.id, e) for e in waiting], since=view.now - view.limits.poll_s)
+    started = view.rotation.issued_at or view.rotation.started_at
+    at_most = max(started, view.looks.began_at) + view.traits.activation_s
+    seen_once = all(view.looks.verdict(view.to.id, e, since=0.0) for e in waiting)
+    if look and (view.now < at_most or not seen_once):
+        return look
+    if view.now < at_most:
+        return Pause(
+            until=view.now + view.limits.poll_s,
+            at_most=at_most,
+            text=f"waiting for {', '.join(waiting)} to accept version {view.to.number}",
+        )
+    return _not_accepted(view, waiting)
+
+
+def _partly_is_enough(view: View, waiting: list[str]) -> bool:
+    """In place: new accepted and old refused at one endpoint is enough; the others become verify debts."""
+    if view.traits.coexist or view.rotation.previous is None:
+        return False
+    accepting = [endpoint for endpoint in view.endpoints if endpoint not in waiting]
+    old = view.rotation.previous
+    return any(view.looks.verdict(old, endpoint, since=0.0) is Verdict.REFUSED for endpoint in accepting)
+
+
+def _not_accepted(view: View, waiting: list[str]) -> Action:
+    refusing = [e for e in waiting if view.looks.verdict(view.to.id, e, since=0.0) is Verdict.REFUSED]
+    accepting = [endpoint for endpoint in view.endpoints if endpoint in view.to.accepted]
+    if not view.traits.coexist and accepting and view.rotation.previous:
+        look = probe(view, [(view.rotation.previous, e) for e in accepting], since=view.looks.began_at)
+        if look:
+            return look
+    if refusing and view.traits.coexist and not view.to.published:
+        reason = f"version {view.to.number} is refused at {', '.join(refusing)}"
+        return Record(bodies=(ev.Undoing(code="new-refused", reason=reason),))
+    if refusing and not view.to.published:
+        return Stop(
+            step=Step.VERIFY,
+            code="new-refused",
+            reason=f"the vendor answered issue, but version {view.to.number} is refused at {', '.join(refusing)}",
+            next=f"keyturn resume {view.name}",
+        )
+    text = f"{', '.join(waiting)} did not say that version {view.to.number} is accepted"
+    return Leave(step=Step.VERIFY, kind="retry", text=text)
+
+
+def publish(view: View) -> Action | None:
+    """Promote in every sink in parallel; then the artefacts. A first promote sent counts as published."""
+    gone = unconfigured(view, Step.PUBLISH)
+    if gone:
+        return gone
+    for artefact in (False, True):
+        sinks = [s for s in view.plan.sinks if s.artefact is artefact and not view.rotation.finished("promote", s.key)]
+        action = _promote(view, sinks) if sinks else None
+        if action:
+            return action
+    return None if view.to.state is State.CURRENT else Record(bodies=_published(view))
+
+
+def _promote(view: View, sinks: list[FrozenSink]) -> Action | None:
+    stale = tuple(s.key for s in sinks if not _looked_since_failure(view, s.key))
+    if stale:
+        return LookAtSinks(keys=stale)
+    ready = [s for s in sinks if promotable(view, s, view.looks.sinks[s.key]) is None]
+    if not ready:
+        sink = sinks[0]
+        why = promotable(view, sink, view.looks.sinks[sink.key]) or ""
+        if view.looks.sinks[sink.key].error:
+            return Leave(step=Step.PUBLISH, kind="retry", text=f"{sink.key}: {why}")
+        return Stop(
+            step=Step.PUBLISH,
+            code="sink-foreign",
+            reason=f"{sink.key} {why}",
+            next=f"put version {view.to.number} or its predecessor back there, then: keyturn resume {view.name}",
+        )
+    if view.to.state is not State.CURRENT:
+        return Record(bodies=_published(view))
+    return effects(view, Step.PUBLISH, "promote", [s.key for s in ready])
+
+
+def _published(view: View) -> tuple[ev.Body, ...]:
+    """The two moves that make the new version current."""
+    current = view.state.current
+    publish_new = ev.Moved(version=view.to.id, move=Move.PUBLISH.value)
+    return (ev.Moved(version=current.id, move=Move.REPLACE.value), publish_new) if current else (publish_new,)
+
+
+def _looked_since_failure(view: View, key: str) -> bool:
+    look, failure = view.looks.sinks.get(key), view.looks.failures.get(("promote", key))
+    return look is not None and (failure is None or look.at >= failure.at)
+
+
+def promotable(view: View, sink: FrozenSink, look: SinkLook) -> str | None:
+    """Why this place may not be written now. None: it serves an older one of ours, or nothing, or the new one."""
+    if look.error or look.found is None:
+        return f"can not be read: {look.error}"
+    fatal = [problem.text for problem in look.found.problems if problem.fatal]
+    if fatal:
+        return fatal[0]
+    current = look.found.current
+    if current is None or serves(view, sink, look):
+        return None
+    return "serves a value that Keyturn did not write"

@@ -1,0 +1,104 @@
+"""What is true at the end of a rotation: the receipt, what remains as debt, and what the escrow must keep. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keyturn.engine import events as ev
+from keyturn.engine.state import RotationState, SecretState, VersionState
+from keyturn.model import Revoke
+from keyturn.states import State
+from keyturn.steps import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Debt:
+    """Work that remains after publish: retire, prove, verify or remove, per version and endpoint."""
+
+    kind: str
+    number: int
+    where: str = ""
+
+
+def ended(state: SecretState, outcome: str, reason: str = "") -> ev.Ended:
+    """The receipt of the latest rotation."""
+    rotation = state.rotation
+    if rotation is None:
+        return ev.Ended(outcome=outcome, reason=reason)
+    to = state.versions[rotation.to]
+    olds = _replaced(state, rotation)
+    return ev.Ended(
+        outcome=outcome,
+        issued=to.issued,
+        published=to.published and outcome != "undone",
+        retired=bool(olds) and all(old.state is State.RETIRED for old in olds),
+        old_refused=_old_refused(olds),
+        outage_ms=rotation.outage_ms,
+        reason=reason,
+    )
+
+
+def _replaced(state: SecretState, rotation: RotationState) -> list[VersionState]:
+    def by_this_one(old: VersionState) -> bool:
+        return old.state is State.PREVIOUS or (old.retired_at or 0.0) >= rotation.started_at
+
+    return [v for v in state.versions.values() if v.published and v.id != rotation.to and by_this_one(v)]
+
+
+def _old_refused(olds: list[VersionState]) -> bool | None:
+    verdicts = [proof.verdict for old in olds for proof in old.proofs.values()]
+    if any(verdict == "contradicted" for verdict in verdicts):
+        return False
+    return True if verdicts and all(verdict == "dead" for verdict in verdicts) else None
+
+
+def debts(state: SecretState) -> tuple[Debt, ...]:
+    """What remains after publish, oldest version first."""
+    rotation = state.rotation
+    if rotation is None or not state.current or not state.current.published:
+        return ()
+    found = [Debt(kind="retire", number=v.number) for v in state.previous]
+    for old in state.versions.values():
+        if old.state is State.RETIRED and old.published:
+            found += [Debt(kind="prove", number=old.number, where=e) for e in _unproven(old, rotation)]
+            if old.refused and not old.removed and rotation.frozen.traits.revoke is Revoke.REFUSE_REMOVE:
+                found.append(Debt(kind="remove", number=old.number))
+    if rotation.to == state.current.id:
+        missing = [e for e in rotation.plan.endpoints if e not in state.current.accepted]
+        found += [Debt(kind="verify", number=state.current.number, where=e) for e in missing]
+    return tuple(found)
+
+
+def _unproven(old: VersionState, rotation: RotationState) -> list[str]:
+    if Step.PROVE not in rotation.frozen.steps:
+        return []
+    return old.unproven_at(rotation.plan.endpoints)
+
+
+def has_debts(state: SecretState) -> bool:
+    """Whether an ended rotation left work that every run tries again."""
+    return any(debt.kind in ("retire", "prove", "remove") for debt in debts(state))
+
+
+def sealed_needed(state: SecretState, sealed: Mapping[str, str]) -> frozenset[str]:
+    """The version ids whose sealed values must stay, of those in `sealed` (key to version id).
+
+    A value that left the machine, or may be accepted, stays until a later version is proven (is published and every
+    version before it was found dead, by contract gone, or recorded as unproven).
+    """
+    proven = max((v.number for v in state.versions.values() if v.published and _all_before_closed(state, v)), default=0)
+    keep = {v.id for v in state.versions.values() if v.number >= proven or v.live or not _closed(state, v)}
+    return frozenset(id_ for id_ in sealed.values() if id_ in keep or id_ not in state.versions)
+
+
+def _all_before_closed(state: SecretState, version: VersionState) -> bool:
+    return all(_closed(state, v) for v in state.versions.values() if v.number < version.number)
+
+
+def _closed(state: SecretState, version: VersionState) -> bool:
+    if version.state is not State.RETIRED:
+        return False
+    if not version.published:
+        return True
+    return bool(version.proofs) and all(proof.closed for proof in version.proofs.values())

@@ -1,0 +1,179 @@
+"""Effects at sinks and consumers, side by side: stage, promote, discard, look; quiesce, release, announce."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from keyturn.engine import events as ev
+from keyturn.engine.actions import Effects
+from keyturn.engine.driver import Driver
+from keyturn.engine.fence import Ask, Result
+from keyturn.engine.job import BoundSink
+from keyturn.engine.looks import SinkLook
+from keyturn.engine.notify import NotifyRequest
+from keyturn.plugins.sink import (
+    DiscardRequest,
+    PromoteRequest,
+    ReadRequest,
+    SinkInspectRequest,
+    SinkVersion,
+    StageRequest,
+)
+from keyturn.secret import Bundle
+
+
+def look_at_sinks(driver: Driver, keys: Sequence[str]) -> Mapping[str, SinkLook]:
+    """Inspect these places; the answers are kept as this run's looks."""
+    sinks = [driver.job.sink(key) for key in keys]
+    results = driver.ask(
+        [driver.ask_sink(sink, "inspect", SinkInspectRequest(call=driver.sink_call(sink))) for sink in sinks]
+    )
+    now = driver.now()
+    seen = {
+        sink.key: SinkLook(at=now, found=result.answer, error="" if result.done else result.why)
+        for sink, result in zip(sinks, results, strict=True)
+    }
+    driver.looks = replace(driver.looks, sinks={**driver.looks.sinks, **seen})
+    return seen
+
+
+def carry_out(driver: Driver, action: Effects) -> None:
+    """Journal the intents in one transaction, call all targets side by side, journal each answer as it comes."""
+    asks = [_ASKS[action.verb](driver, action.verb, target) for target in action.targets]
+    attempts = [driver.new_id() for _ in asks]
+    driver.append(
+        *(
+            ev.Sent(
+                step=action.step.value,
+                verb=action.verb,
+                target=target,
+                attempt=attempt,
+                version=driver.to.id,
+                deadline_at=driver.now() + ask.within_s,
+            )
+            for target, attempt, ask in zip(action.targets, attempts, asks, strict=True)
+        )
+    )
+
+    def landed(index: int, result: Result) -> None:
+        _answered(driver, action, action.targets[index], attempts[index], result)
+
+    driver.ask(asks, landed=landed)
+    if action.verb in ("stage", "promote"):
+        _read_back(driver, action, attempts)
+    driver.looks = replace(driver.looks, effect_at=driver.now())
+
+
+def _answered(driver: Driver, action: Effects, target: str, attempt: str, result: Result) -> None:
+    if not result.done:
+        driver.looks = driver.looks.failed(
+            action.verb, target, outcome=result.outcome, why=result.why, code=result.code, at=driver.now()
+        )
+    already = result.done and getattr(result.answer, "already", False)
+    driver.append(
+        ev.Answered(
+            step=action.step.value,
+            verb=action.verb,
+            target=target,
+            attempt=attempt,
+            version=driver.to.id,
+            outcome="already" if already else result.outcome,
+            why=result.why,
+            code=result.code,
+        )
+    )
+
+
+def _read_back(driver: Driver, action: Effects, attempts: Sequence[str]) -> None:
+    """What was written must read back as written; else the write counts as in doubt."""
+    written = [
+        (target, attempt)
+        for target, attempt in zip(action.targets, attempts, strict=True)
+        if driver.rotation.finished(action.verb, target)
+    ]
+    sinks = [driver.job.sink(target) for target, _ in written]
+    by_id = driver.to.id if action.verb == "stage" else None
+    results = driver.ask(
+        [driver.ask_sink(s, "read", ReadRequest(call=driver.sink_call(s), version_id=by_id)) for s in sinks]
+    )
+    for sink, (target, attempt), result in zip(sinks, written, results, strict=True):
+        if not _as_written(driver, sink, result):
+            why = result.why or "what was written does not read back"
+            doubt = Result(outcome="doubt", why=f"{sink.key}: {why}", code="read-back")
+            _answered(driver, action, target, attempt, doubt)
+
+
+def _as_written(driver: Driver, sink: BoundSink, result: Result) -> bool:
+    if not result.done or result.answer.bundle is None:
+        return False
+    return driver.fingerprints(result.answer.bundle) == driver.fingerprints(_stored(driver, sink))
+
+
+def _stored(driver: Driver, sink: BoundSink) -> Bundle:
+    return sink.stored(driver.bundle(driver.to.id) or Bundle())
+
+
+def _meta(driver: Driver) -> dict[str, str]:
+    return {"keyturn": "1", "rotation": driver.rotation.id, "chain": str(driver.state.seq)}
+
+
+def _stage(driver: Driver, verb: str, target: str) -> Ask:
+    sink = driver.job.sink(target)
+    request = StageRequest(
+        call=driver.sink_call(sink),
+        version=SinkVersion(id=driver.to.id, number=driver.to.number),
+        bundle=_stored(driver, sink),
+        meta=_meta(driver),
+    )
+    return driver.ask_sink(sink, verb, request)
+
+
+def _promote(driver: Driver, verb: str, target: str) -> Ask:
+    sink = driver.job.sink(target)
+    found = driver.looks.sinks[target].found
+    request = PromoteRequest(
+        call=driver.sink_call(sink),
+        version=SinkVersion(id=driver.to.id, number=driver.to.number),
+        bundle=_stored(driver, sink),
+        expects=found.current if found else None,
+        keep_previous=sink.keep_previous,
+        meta=_meta(driver),
+    )
+    return driver.ask_sink(sink, verb, request)
+
+
+def _discard(driver: Driver, verb: str, target: str) -> Ask:
+    sink = driver.job.sink(target)
+    return driver.ask_sink(sink, verb, DiscardRequest(call=driver.sink_call(sink), version_id=driver.to.id))
+
+
+def _notify(driver: Driver, verb: str, target: str) -> Ask:
+    consumer = next(one for one in driver.job.consumers if one.name == target)
+    notify = {"announce": consumer.announce, "quiesce": consumer.quiesce}.get(verb, consumer.release)
+    within_s = notify.timeout_s if notify else driver.bench.limits.notify_s
+    request = NotifyRequest(
+        event=verb.removesuffix("-early"),
+        notify=notify,
+        secret=driver.job.name,
+        consumer=target,
+        rotation=driver.rotation.id,
+        version=driver.to.id,
+        number=driver.to.number,
+        until=driver.now() + driver.bench.limits.drain_s,
+        bundle=driver.bundle(driver.to.id) if verb == "announce" else None,
+    )
+    return Ask(
+        plugin=f"consumer {target}", target=driver.bench.notifier, verb="notify", request=request, within_s=within_s + 5
+    )
+
+
+_ASKS: dict[str, Callable[[Driver, str, str], Ask]] = {
+    "stage": _stage,
+    "promote": _promote,
+    "discard": _discard,
+    "quiesce": _notify,
+    "release": _notify,
+    "release-early": _notify,
+    "announce": _notify,
+}

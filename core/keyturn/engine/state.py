@@ -1,0 +1,408 @@
+"""What the journal says, folded: the versions of a secret and its latest rotation. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from keyturn.engine import events as ev
+from keyturn.engine.frozen import Frozen, frozen_from
+from keyturn.journal.store import Event
+from keyturn.model import Mode, Settled
+from keyturn.states import Move, State, moved
+from keyturn.steps import Step
+
+DONE = ("done", "already")
+ISSUING = ("issue", "reset")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What is known of an old version at one endpoint: dead, by-contract, unproven or contradicted."""
+
+    verdict: str
+    why: str
+    at: float
+
+    @property
+    def closed(self) -> bool:
+        """Whether the search for proof is over; a contradiction is looked at again in every run."""
+        return self.verdict in ("dead", "by-contract", "unproven")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionState:
+    """One version as the journal knows it. `sent`: an issue of it left this machine."""
+
+    id: str
+    number: int
+    state: State
+    made_at: float
+    slot: str | None = None
+    handle: str | None = None
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    expires_at: float | None = None
+    adopted: bool = False
+    sent: bool = False
+    issued: bool = False
+    gone: bool = False
+    published: bool = False
+    current_since: float | None = None
+    accepted: frozenset[str] = frozenset()
+    refuse_sent: bool = False
+    refused: bool = False
+    removed: bool = False
+    retired_at: float | None = None
+    proofs: Mapping[str, Proof] = field(default_factory=dict)
+
+    def unproven_at(self, endpoints: Iterable[str]) -> list[str]:
+        """The endpoints where it is still open whether this version is dead."""
+        return [e for e in endpoints if e not in self.proofs or not self.proofs[e].closed]
+
+    @property
+    def live(self) -> bool:
+        """Whether the vendor may still accept it."""
+        pending = self.state is State.PENDING and self.sent
+        return pending or (self.state in (State.CURRENT, State.PREVIOUS) and not self.refused)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptState:
+    """One sent issue. `outcome` is empty while no answer is journaled; `settled` once looking found the truth."""
+
+    id: str
+    version: str
+    sent_at: float
+    deadline_at: float
+    witness: Mapping[str, str]
+    outcome: str = ""
+    why: str = ""
+    settled: str = ""
+
+    @property
+    def in_doubt(self) -> bool:
+        """Sent, outcome unknown."""
+        return not self.settled and self.outcome in ("", "doubt", "waiting")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotationState:
+    """The latest rotation, in flight or ended. `calls` are finished effects as (verb, target, version)."""
+
+    id: str
+    mode: Mode
+    started_at: float
+    to: str
+    previous: str | None
+    frozen: Frozen
+    digest: str
+    operator: str = ""
+    reason: str = ""
+    request: str = ""
+    compromised: bool = False
+    done: frozenset[Step] = frozenset()
+    attempts: tuple[AttemptState, ...] = ()
+    calls: frozenset[tuple[str, str, str]] = frozenset()
+    sent: frozenset[tuple[str, str, str]] = frozenset()
+    reissues: int = 0
+    issue_sent_at: float | None = None
+    issued_at: float | None = None
+    published_at: float | None = None
+    promoted_at: float | None = None
+    hold_until: float | None = None
+    dropped: frozenset[str] = frozenset()
+    waiting: ev.WaitingFor | None = None
+    stuck: ev.BecameStuck | None = None
+    undoing: ev.Undoing | None = None
+    ended: ev.Ended | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether it has not ended."""
+        return self.ended is None
+
+    @property
+    def plan(self) -> Frozen:
+        """The frozen plan less what an operator dropped."""
+        return self.frozen.without(self.dropped)
+
+    @property
+    def outage_ms(self) -> int:
+        """From the sending of an issue that ends the old version to the last promote; 0 where both live together."""
+        if self.frozen.traits.coexist or self.mode is not Mode.NORMAL:
+            return 0
+        if self.issue_sent_at is None or self.promoted_at is None:
+            return 0
+        return max(0, round((self.promoted_at - self.issue_sent_at) * 1000))
+
+    def finished(self, verb: str, target: str) -> bool:
+        """Whether this effect is done for the version under way."""
+        return (verb, target, self.to) in self.calls
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretState:
+    """One secret. `acks` are (version, consumer), waived ones are in both sets; `requests` give rotation ids."""
+
+    secret: str
+    versions: Mapping[str, VersionState] = field(default_factory=dict)
+    rotation: RotationState | None = None
+    acks: frozenset[tuple[str, str]] = frozenset()
+    waived: frozenset[tuple[str, str]] = frozenset()
+    alerts: frozenset[str] = frozenset()
+    requests: Mapping[str, str] = field(default_factory=dict)
+    paused_until: float = 0.0
+    seq: int = 0
+    at: float = 0.0
+
+    @property
+    def current(self) -> VersionState | None:
+        """The version consumers are meant to read."""
+        return next((v for v in self.versions.values() if v.state is State.CURRENT), None)
+
+    @property
+    def previous(self) -> tuple[VersionState, ...]:
+        """Versions replaced but not yet retired, oldest first."""
+        return tuple(v for v in self.versions.values() if v.state is State.PREVIOUS)
+
+    @property
+    def live(self) -> tuple[VersionState, ...]:
+        """Versions that the vendor may still accept, oldest first."""
+        return tuple(v for v in self.versions.values() if v.live)
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next version."""
+        return 1 + max((v.number for v in self.versions.values()), default=0)
+
+    def by_fingerprints(self, fingerprints: Mapping[str, str], fields: Mapping[str, str]) -> VersionState | None:
+        """The version of ours that a sink holds under `fields` (stored name to bundle field), told by content."""
+        for version in reversed(list(self.versions.values())):
+            ours = {stored: version.fingerprints.get(name) for stored, name in fields.items()}
+            if ours and None not in ours.values() and ours == dict(fingerprints):
+                return version
+        return None
+
+
+def fold(secret: str, history: Iterable[Event], start: SecretState | None = None) -> SecretState:
+    """The state after these events, from the beginning or from `start`."""
+    state = start or SecretState(secret=secret)
+    for event in history:
+        body = ev.body(event)
+        apply = _APPLY.get(type(body))
+        state = apply(state, body, event) if apply else state
+        state = replace(state, seq=event.seq, at=event.at)
+    return state
+
+
+def _version(state: SecretState, id_: str, **changes: object) -> SecretState:
+    versions = {**state.versions, id_: replace(state.versions[id_], **changes)}  # type: ignore[arg-type]
+    return replace(state, versions=versions)
+
+
+def _rotation(state: SecretState, **changes: object) -> SecretState:
+    if state.rotation is None:
+        return state
+    return replace(state, rotation=replace(state.rotation, **changes))  # type: ignore[arg-type]
+
+
+def _new_version(state: SecretState, version: VersionState) -> SecretState:
+    return replace(state, versions={**state.versions, version.id: version})
+
+
+def _adopted(state: SecretState, body: ev.Adopted, event: Event) -> SecretState:
+    version = VersionState(
+        id=body.version,
+        number=body.number,
+        state=State.CURRENT,
+        made_at=event.at,
+        slot=body.slot,
+        handle=body.handle,
+        fingerprints=body.fingerprints,
+        expires_at=body.expires_at,
+        adopted=True,
+        issued=True,
+        published=True,
+        current_since=event.at,
+    )
+    return _new_version(state, version)
+
+
+def _started(state: SecretState, body: ev.Started, event: Event) -> SecretState:
+    if body.version not in state.versions:
+        pending = VersionState(
+            id=body.version, number=body.number, state=State.PENDING, made_at=event.at, slot=body.slot
+        )
+        state = _new_version(state, pending)
+    rotation = RotationState(
+        id=event.rotation_id or "",
+        mode=Mode(body.mode),
+        started_at=event.at,
+        to=body.version,
+        previous=body.previous,
+        frozen=frozen_from(body.frozen),
+        digest=body.digest,
+        operator=event.operator,
+        reason=body.reason,
+        request=body.request,
+        compromised=body.compromised,
+        done=frozenset({Step.PREFLIGHT}),
+    )
+    requests = {**state.requests, body.request: rotation.id} if body.request else state.requests
+    return replace(state, rotation=rotation, requests=requests)
+
+
+def _minted(state: SecretState, body: ev.Minted, event: Event) -> SecretState:
+    return _version(state, body.version, fingerprints=body.fingerprints)
+
+
+def _sent(state: SecretState, body: ev.Sent, event: Event) -> SecretState:
+    rotation = state.rotation
+    if rotation is None:
+        return state
+    if body.verb in ISSUING:
+        attempt = AttemptState(
+            id=body.attempt,
+            version=body.version,
+            sent_at=event.at,
+            deadline_at=body.deadline_at,
+            witness=body.witness,
+        )
+        first = rotation.issue_sent_at or event.at
+        state = _version(state, body.version, sent=True)
+        return _rotation(state, attempts=(*rotation.attempts, attempt), issue_sent_at=first, waiting=None)
+    if body.verb == "refuse":
+        state = _version(state, body.version, refuse_sent=True)
+    return _rotation(state, sent=rotation.sent | {(body.verb, body.target, body.version)})
+
+
+def _answered(state: SecretState, body: ev.Answered, event: Event) -> SecretState:
+    rotation = state.rotation
+    if rotation is None:
+        return state
+    if body.verb in ISSUING:
+        return _issue_answered(state, rotation, body, event)
+    if body.outcome not in DONE:
+        return _rotation(state, calls=rotation.calls - {(body.verb, body.target, body.version)})
+    if body.verb == "refuse":
+        state = _version(state, body.version, refused=True, retired_at=event.at)
+    if body.verb == "remove":
+        state = _version(state, body.version, refused=True, removed=True)
+    calls = rotation.calls | {(body.verb, body.target, body.version)}
+    changes: dict[str, object] = {"stuck": None, "calls": calls}
+    if body.verb == "promote":
+        changes["promoted_at"] = event.at
+    if body.verb == "release-early":
+        changes["calls"] = frozenset(call for call in calls if call[0] not in ("quiesce", "release-early"))
+        changes["done"] = rotation.done - {Step.QUIESCE}
+    return _rotation(state, **changes)
+
+
+def _issue_answered(state: SecretState, rotation: RotationState, body: ev.Answered, event: Event) -> SecretState:
+    attempts = tuple(
+        replace(a, outcome=body.outcome, why=body.why) if a.id == body.attempt else a for a in rotation.attempts
+    )
+    state = _rotation(state, attempts=attempts)
+    if body.outcome not in DONE:
+        return state
+    return _issued(state, body, event.at)
+
+
+def _issued(state: SecretState, body: ev.Answered | ev.SettledAs, at: float) -> SecretState:
+    version = state.versions[body.version]
+    state = _version(
+        state,
+        body.version,
+        issued=True,
+        handle=body.handle or version.handle,
+        expires_at=body.expires_at or version.expires_at,
+        fingerprints={**version.fingerprints, **body.fingerprints},
+    )
+    return _rotation(state, issued_at=at, waiting=None, stuck=None)
+
+
+def _settled(state: SecretState, body: ev.SettledAs, event: Event) -> SecretState:
+    rotation = state.rotation
+    if rotation is None:
+        return state
+    attempts = tuple(replace(a, settled=body.outcome) if a.version == body.version else a for a in rotation.attempts)
+    state = _rotation(state, attempts=attempts, stuck=None)
+    if body.outcome == Settled.APPLIED:
+        return _issued(state, body, event.at)
+    if body.outcome == Settled.APPLIED_GONE:
+        return _version(state, body.version, gone=True, issued=True, handle=body.handle)
+    return _version(state, body.version, handle=body.handle or state.versions[body.version].handle)
+
+
+def _reissuing(state: SecretState, body: ev.Reissuing, event: Event) -> SecretState:
+    rotation = state.rotation
+    if rotation is None:
+        return state
+    version = VersionState(id=body.version, number=body.number, state=State.PENDING, made_at=event.at, slot=body.slot)
+    done = rotation.done - {Step.MINT, Step.STAGE, Step.ISSUE}
+    return _rotation(_new_version(state, version), to=body.version, done=done, reissues=rotation.reissues + 1)
+
+
+def _moved(state: SecretState, body: ev.Moved, event: Event) -> SecretState:
+    version, move = state.versions[body.version], Move(body.move)
+    changes: dict[str, object] = {"state": moved(version.state, move)}
+    if move is Move.PUBLISH:
+        changes |= {"published": True, "current_since": event.at}
+        state = _rotation(state, published_at=event.at)
+    if move is Move.RETIRE:
+        changes |= {"retired_at": version.retired_at or event.at}
+    return _version(state, body.version, **changes)
+
+
+def _accepted(state: SecretState, body: ev.Accepted, event: Event) -> SecretState:
+    seen = state.versions[body.version].accepted | {body.endpoint}
+    return _version(state, body.version, accepted=seen)
+
+
+def _proved(state: SecretState, body: ev.Proved, event: Event) -> SecretState:
+    proofs = {
+        **state.versions[body.version].proofs,
+        body.endpoint: Proof(verdict=body.verdict, why=body.why, at=event.at),
+    }
+    return _version(state, body.version, proofs=proofs)
+
+
+def _step_done(state: SecretState, body: ev.StepDone, event: Event) -> SecretState:
+    done = state.rotation.done | {Step(body.step)} if state.rotation else frozenset()
+    return _rotation(state, done=done, waiting=None, stuck=None)
+
+
+def _acknowledged(state: SecretState, body: ev.Acknowledged, event: Event) -> SecretState:
+    one = frozenset({(body.version, body.consumer)})
+    return replace(state, acks=state.acks | one, waived=state.waived | one if body.waived else state.waived)
+
+
+def _dropped(state: SecretState, body: ev.Dropped, event: Event) -> SecretState:
+    dropped = state.rotation.dropped | {body.what} if state.rotation else frozenset()
+    return _rotation(state, dropped=dropped, stuck=None)
+
+
+_APPLY: dict[type[ev.Body], Callable[[SecretState, Any, Event], SecretState]] = {
+    ev.Adopted: _adopted,
+    ev.Started: _started,
+    ev.Minted: _minted,
+    ev.Sent: _sent,
+    ev.Answered: _answered,
+    ev.SettledAs: _settled,
+    ev.Reissuing: _reissuing,
+    ev.Moved: _moved,
+    ev.Accepted: _accepted,
+    ev.Proved: _proved,
+    ev.StepDone: _step_done,
+    ev.WaitingFor: lambda state, body, event: _rotation(state, waiting=body),
+    ev.BecameStuck: lambda state, body, event: _rotation(state, stuck=body, waiting=None),
+    ev.Undoing: lambda state, body, event: _rotation(state, undoing=body, stuck=None, waiting=None),
+    ev.Forward: lambda state, body, event: _rotation(state, undoing=None, stuck=None, waiting=None),
+    ev.Ended: lambda state, body, event: _rotation(state, ended=body, waiting=None, stuck=None),
+    ev.Acknowledged: _acknowledged,
+    ev.HoldChanged: lambda state, body, event: _rotation(state, hold_until=body.until),
+    ev.Paused: lambda state, body, event: replace(state, paused_until=body.until),
+    ev.Dropped: _dropped,
+    ev.Alerted: lambda state, body, event: replace(state, alerts=state.alerts | {body.key}),
+}

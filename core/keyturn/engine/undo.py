@@ -1,0 +1,84 @@
+"""Turning back, before the point of no return: withdraw new, discard pending, release, and see old accepted. Pure."""
+
+from __future__ import annotations
+
+from keyturn.engine.actions import Action, Leave, LookAtVendor, Pause, Record, Stop
+from keyturn.engine.events import Forward, Moved
+from keyturn.engine.issuing import attempts_in_doubt, settle, withdraw
+from keyturn.engine.receipt import ended
+from keyturn.engine.state import RotationState
+from keyturn.engine.view import View, effects, probe
+from keyturn.model import Mode, Verdict
+from keyturn.states import Move, State
+from keyturn.steps import Step
+
+
+def may_undo(rotation: RotationState, *, published: bool, issued: bool) -> bool:
+    """Whether the point of no return still lies ahead."""
+    if published:
+        return False
+    return rotation.frozen.traits.coexist or not issued
+
+
+def undo(view: View) -> Action:
+    """The next thing to take back; at the end the rotation is undone, with old seen accepted in this run."""
+    doubt = attempts_in_doubt(view)
+    if doubt and not view.to.issued:
+        return settle(view, doubt)
+    if view.to.issued and not view.traits.coexist:
+        return Record(bodies=(Forward(reason="issue took effect after all, which ended the old version"),))
+    return (
+        withdraw(view, Step.ISSUE)
+        or effects(
+            view, Step.STAGE, "discard", [s.key for s in view.plan.sinks if view.rotation.finished("stage", s.key)]
+        )
+        or effects(view, Step.RELEASE, "release", _quiesced(view))
+        or _old_is_good(view)
+    )
+
+
+def _quiesced(view: View) -> list[str]:
+    return [
+        one.name
+        for one in view.plan.consumers
+        if one.release and ("quiesce", one.name, view.to.id) in view.rotation.sent
+    ]
+
+
+def _old_is_good(view: View) -> Action:
+    current = view.state.current
+    if current is None or view.rotation.mode is Mode.CURRENT_DEAD:
+        return _end(view)
+    if view.looks.vendor is None:
+        return LookAtVendor()
+    look = probe(view, [(current.id, e) for e in view.endpoints], since=view.looks.effect_at)
+    if look:
+        return look
+    verdicts = {e: view.looks.verdict(current.id, e, since=view.looks.effect_at) for e in view.endpoints}
+    refusing = [e for e, verdict in verdicts.items() if verdict is Verdict.REFUSED]
+    if refusing:
+        return Stop(
+            step=Step.VERIFY,
+            code="old-refused",
+            reason=f"the rotation was undone, but version {current.number} is refused at {', '.join(refusing)}",
+            next=f"keyturn rotate {view.name} --current-dead --reason TEXT",
+        )
+    if current.id in view.looks.valueless:
+        return _end(view)
+    silent = [e for e, verdict in verdicts.items() if verdict is not Verdict.ACCEPTED]
+    if not silent:
+        return _end(view)
+    at_most = view.looks.began_at + view.traits.activation_s
+    if view.now < at_most:
+        until = view.now + view.limits.poll_s
+        return Pause(until=until, at_most=at_most, text=f"waiting for {', '.join(silent)} to answer")
+    return Leave(
+        step=Step.VERIFY, kind="retry", text=f"{', '.join(silent)} did not say that the old version is accepted"
+    )
+
+
+def _end(view: View) -> Record:
+    reason = view.rotation.undoing.reason if view.rotation.undoing else ""
+    end = ended(view.state, "undone", reason)
+    pending = view.to.state is State.PENDING
+    return Record(bodies=(Moved(version=view.to.id, move=Move.WITHDRAW.value), end) if pending else (end,))

@@ -1,0 +1,318 @@
+"""Effects at the vendor: inspect, issue, settle, probe, retire. Record, call, record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from keyturn.engine import events as ev
+from keyturn.engine.actions import ProbeNow, RetireNow
+from keyturn.engine.driver import Driver
+from keyturn.engine.fence import Result
+from keyturn.engine.looks import DECOY, ProbeLook, SettleLook, VendorLook
+from keyturn.engine.mint import decoy, given, ours
+from keyturn.engine.state import VersionState
+from keyturn.model import Half, Mode, Settled, Verdict, Version
+from keyturn.plugins.provider import (
+    Attempt,
+    InspectRequest,
+    InspectResponse,
+    IssueRequest,
+    IssueResponse,
+    MakeRequest,
+    ProbeRequest,
+    ResetRequest,
+    RetireRequest,
+    SettleRequest,
+    SettleResponse,
+)
+from keyturn.secret import Bundle
+from keyturn.steps import Step
+
+
+def look_at_vendor(driver: Driver) -> InspectResponse | None:
+    """Inspect the vendor; the answer is kept as this run's look."""
+    within_s = driver.bench.limits.call_s
+    current = driver.state.current
+    request = InspectRequest(
+        call=driver.call(within_s=within_s), current=driver.version(current) if current else None, want_value=False
+    )
+    result = driver.ask([driver.ask_provider("inspect", request, within_s)])[0]
+    driver.looks = replace(driver.looks, vendor=_vendor_look(driver, result))
+    return result.answer if result.done else None
+
+
+def _vendor_look(driver: Driver, result: Result) -> VendorLook:
+    if not result.done:
+        return VendorLook(at=driver.now(), error=result.why)
+    found: InspectResponse = result.answer
+    return VendorLook(
+        at=driver.now(),
+        endpoints=found.endpoints,
+        seen=found.seen,
+        problems=found.problems,
+        witness=found.witness,
+    )
+
+
+def mint(driver: Driver) -> None:
+    """Make our fields, seal them, then say so."""
+    if "make" in driver.job.account.plugin.extras:
+        bundle = _made_by_plugin(driver)
+    else:
+        bundle = ours(driver.job.traits, driver.to.slot, driver.bench.entropy)
+    if bundle is None:
+        return
+    driver.keep(driver.to.id, bundle)
+    driver.append(ev.Minted(version=driver.to.id, fingerprints=driver.fingerprints(bundle)))
+
+
+def _made_by_plugin(driver: Driver) -> Bundle | None:
+    within_s = driver.bench.limits.call_s
+    request = MakeRequest(call=driver.call(within_s=within_s), slot=driver.to.slot)
+    result = driver.ask([driver.ask_provider("make", request, within_s)])[0]
+    if not result.done:
+        driver.append(ev.Undoing(code="mint-failed", reason=result.why))
+        return None
+    return Bundle(given(driver.job.traits, driver.to.slot)).with_(result.answer.bundle)
+
+
+def issue(driver: Driver) -> None:
+    """Send issue (or reset) once: intent first, then the call, then what came of it; a value is sealed in between."""
+    verb = "reset" if driver.rotation.mode is Mode.BREAK_GLASS else "issue"
+    within_s = driver.bench.limits.call_s
+    call = driver.call(within_s=within_s, attempt=driver.new_id())
+    witness = _witness(driver)
+    driver.bench.answers.expect(call.attempt_id, driver.job.name, driver.to.id)
+    driver.append(
+        ev.Sent(
+            step=Step.ISSUE.value,
+            verb=verb,
+            target="vendor",
+            attempt=call.attempt_id,
+            version=driver.to.id,
+            deadline_at=call.deadline_at,
+            witness=witness,
+        )
+    )
+    new = driver.version(driver.to)
+    request: object = IssueRequest(call=call, new=new, current=_current(driver), witness=witness)
+    if verb == "reset":
+        request = ResetRequest(call=call, new=new, supplied=driver.supplied, witness=witness)
+    result = driver.ask([driver.ask_provider(verb, request, within_s)])[0]
+    driver.looks = replace(driver.looks, settle=None, effect_at=driver.now())
+    _issue_answered(driver, verb, call.attempt_id, result)
+
+
+def _issue_answered(driver: Driver, verb: str, attempt: str, result: Result) -> None:
+    answer: IssueResponse | None = result.answer if result.done else None
+    outcome = "waiting" if answer and answer.waiting else result.outcome
+    bundle = _sealed_whole(driver, answer.bundle) if answer and not answer.waiting else Bundle()
+    bodies: list[ev.Body] = [
+        ev.Answered(
+            step=Step.ISSUE.value,
+            verb=verb,
+            target="vendor",
+            attempt=attempt,
+            version=driver.to.id,
+            outcome=outcome,
+            why=result.why,
+            code=result.code,
+            handle=answer.handle if answer else None,
+            expires_at=answer.expires_at if answer else None,
+            fingerprints=driver.fingerprints(bundle),
+        )
+    ]
+    if not result.done:
+        driver.looks = driver.looks.failed(
+            "issue", "vendor", outcome=result.outcome, why=result.why, code=result.code, at=driver.now()
+        )
+    if answer and answer.waiting:
+        driver.shown = answer.waiting.show
+        wait = answer.waiting
+        bodies.append(
+            ev.WaitingFor(step=Step.ISSUE.value, kind="person", text=wait.text, until=wait.until, wants=wait.wants)
+        )
+    driver.append(*bodies)
+
+
+def _sealed_whole(driver: Driver, made: Bundle) -> Bundle:
+    """The whole value of the new version, sealed before the journal says that it is there."""
+    have = driver.bundle(driver.to.id) or Bundle(given(driver.job.traits, driver.to.slot))
+    whole = have.with_(made)
+    driver.keep(driver.to.id, whole)
+    return whole
+
+
+def _witness(driver: Driver) -> dict[str, str]:
+    """What the vendor looked like before the first attempt of this version."""
+    first = next((a for a in driver.rotation.attempts if a.version == driver.to.id), None)
+    if first:
+        return dict(first.witness)
+    return dict(driver.looks.vendor.witness) if driver.looks.vendor else {}
+
+
+def _current(driver: Driver) -> Version | None:
+    current = driver.state.current
+    return driver.version(current) if current and driver.job.traits.needs_current else None
+
+
+def settle(driver: Driver) -> None:
+    """Look what became of the attempts; only a final answer is journaled, by `decide`, except for `applied`."""
+    within_s = driver.bench.limits.call_s
+    attempts = [a for a in driver.rotation.attempts if a.version == driver.to.id]
+    raws = tuple(raw for _, raw in driver.bench.escrow.open_answers(driver.job.name, driver.to.id))
+    request = SettleRequest(
+        call=driver.call(within_s=within_s),
+        new=driver.version(driver.to),
+        current=_current(driver),
+        witness=_witness(driver),
+        attempts=tuple(Attempt(id=a.id, sent_at=a.sent_at, deadline_at=a.deadline_at) for a in attempts),
+        raws=raws,
+        supplied=driver.supplied,
+    )
+    result = driver.ask([driver.ask_provider("settle", request, within_s)])[0]
+    if not result.done:
+        look = SettleLook(at=driver.now(), outcome=Settled.UNKNOWN, note=result.why)
+        driver.looks = replace(driver.looks, settle=look)
+        return
+    _settled(driver, result.answer)
+
+
+def _settled(driver: Driver, found: SettleResponse) -> None:
+    driver.looks = replace(
+        driver.looks,
+        settle=SettleLook(
+            at=driver.now(), outcome=found.outcome, handle=found.handle, note=found.note, waiting=found.waiting
+        ),
+    )
+    if found.outcome is Settled.APPLIED:
+        bundle = _sealed_whole(driver, found.bundle)
+        driver.append(
+            ev.SettledAs(
+                version=driver.to.id,
+                outcome=found.outcome.value,
+                handle=found.handle,
+                expires_at=found.expires_at,
+                fingerprints=driver.fingerprints(bundle),
+                note=found.note,
+            )
+        )
+    elif found.outcome is Settled.APPLIED_GONE:
+        driver.append(
+            ev.SettledAs(version=driver.to.id, outcome=found.outcome.value, handle=found.handle, note=found.note)
+        )
+
+
+def reissue(driver: Driver) -> None:
+    """Go on with another new version in the same rotation."""
+    driver.append(ev.Reissuing(version=driver.new_id(), number=driver.state.next_number, slot=driver.to.slot))
+    driver.looks = replace(driver.looks, vendor=None, settle=None)
+
+
+def retire(driver: Driver, action: RetireNow) -> None:
+    """Make the vendor refuse or remove one version; what was seen just before goes into the intent."""
+    old = driver.state.versions[action.version]
+    within_s = driver.bench.limits.call_s
+    call = driver.call(within_s=within_s)
+    driver.append(
+        ev.Sent(
+            step=action.step.value,
+            verb=action.half.value,
+            target=old.handle or "",
+            attempt=call.attempt_id,
+            version=old.id,
+            deadline_at=call.deadline_at,
+            witness=_evidence(driver, action.half),
+        )
+    )
+    request = RetireRequest(call=call, handle=old.handle or "", slot=old.slot, half=action.half)
+    result = driver.ask([driver.ask_provider("retire", request, within_s)])[0]
+    driver.looks = replace(driver.looks, effect_at=driver.now())
+    if not result.done:
+        driver.looks = driver.looks.failed(
+            action.half.value, old.id, outcome=result.outcome, why=result.why, code=result.code, at=driver.now()
+        )
+    already = result.done and result.answer.already
+    driver.append(
+        ev.Answered(
+            step=action.step.value,
+            verb=action.half.value,
+            target=old.handle or "",
+            attempt=call.attempt_id,
+            version=old.id,
+            outcome="already" if already else result.outcome,
+            why=result.why,
+            code=result.code,
+        )
+    )
+
+
+def _evidence(driver: Driver, half: Half) -> dict[str, str]:
+    if half is Half.REMOVE:
+        return {}
+    new = driver.rotation.to
+    return {
+        endpoint: f"new {look.verdict.value}"
+        for (version, endpoint), look in driver.looks.probes.items()
+        if version == new and look.at >= driver.looks.effect_at
+    }
+
+
+def probe(driver: Driver, action: ProbeNow) -> None:
+    """Probe side by side; an endpoint that accepts the version under way is journaled, once."""
+    pairs = [pair for pair in action.pairs if _value(driver, pair[0]) is not None]
+    silent = {pair: "its value is not known" for pair in action.pairs if pair not in pairs}
+    driver.looks = replace(driver.looks, valueless=driver.looks.valueless | {version for version, _ in silent})
+    within_s = driver.bench.limits.probe_s
+    results = driver.ask(
+        [driver.ask_provider("probe", _probe_request(driver, *pair, within_s), within_s) for pair in pairs]
+    )
+    now = driver.now()
+    seen = {pair: ProbeLook(at=now, verdict=Verdict.UNKNOWN, evidence=why) for pair, why in silent.items()}
+    seen |= {pair: _probe_look(now, result) for pair, result in zip(pairs, results, strict=True)}
+    driver.looks = driver.looks.with_probes(seen)
+    _journal_accepted(driver, seen)
+
+
+def _probe_look(now: float, result: Result) -> ProbeLook:
+    if not result.done:
+        return ProbeLook(at=now, verdict=Verdict.UNKNOWN, evidence=result.why)
+    return ProbeLook(at=now, verdict=result.answer.verdict, evidence=result.answer.evidence)
+
+
+def _probe_request(driver: Driver, version_id: str, endpoint: str, within_s: float) -> ProbeRequest:
+    state = driver.state.versions.get(version_id)
+    return ProbeRequest(
+        call=driver.call(within_s=within_s),
+        endpoint=endpoint,
+        bundle=_value(driver, version_id) or Bundle(),
+        handle=state.handle if state else None,
+    )
+
+
+def _value(driver: Driver, version_id: str) -> Bundle | None:
+    if version_id != DECOY:
+        return driver.bundle(version_id)
+    if driver.decoy is None:
+        like = next((b for b in map(driver.bundle, reversed(list(driver.state.versions))) if b), Bundle())
+        driver.decoy = decoy(driver.job.traits, like, driver.bench.entropy)
+    return driver.decoy
+
+
+def _journal_accepted(driver: Driver, seen: dict[tuple[str, str], ProbeLook]) -> None:
+    rotation = driver.state.rotation
+    if rotation is None:
+        return
+    target: VersionState = driver.state.versions[rotation.to]
+    news = [
+        ev.Accepted(
+            version=target.id,
+            endpoint=endpoint,
+            evidence=look.evidence,
+            probes=driver.looks.probe_counts.get((target.id, endpoint), 1),
+        )
+        for (version, endpoint), look in seen.items()
+        if version == target.id and look.verdict is Verdict.ACCEPTED and endpoint not in target.accepted
+    ]
+    if news:
+        driver.append(*news)

@@ -1,0 +1,104 @@
+"""What every decision looks at: the journal's state, this run's looks, the limits and the time. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keyturn.engine.actions import Action, Effects, Leave, Pause, ProbeNow, Stop
+from keyturn.engine.frozen import Frozen, FrozenSink
+from keyturn.engine.limits import Limits
+from keyturn.engine.looks import Looks, SinkLook
+from keyturn.engine.state import RotationState, SecretState, VersionState
+from keyturn.model import Traits
+from keyturn.steps import Step
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class View:
+    """One secret at one moment. `configured`: keys of the sinks and consumers that the configuration names now."""
+
+    state: SecretState
+    rotation: RotationState
+    looks: Looks
+    limits: Limits
+    now: float
+    configured: frozenset[str]
+
+    @property
+    def plan(self) -> Frozen:
+        """What the rotation goes by."""
+        return self.rotation.plan
+
+    @property
+    def traits(self) -> Traits:
+        """The provider's traits as frozen at the start."""
+        return self.rotation.frozen.traits
+
+    @property
+    def to(self) -> VersionState:
+        """The version that the rotation moves to."""
+        return self.state.versions[self.rotation.to]
+
+    @property
+    def name(self) -> str:
+        """The secret's name, for commands to type."""
+        return self.state.secret
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Frozen, configured and discovered endpoints, less the dropped ones."""
+        found = self.looks.vendor.endpoints if self.looks.vendor else ()
+        joined = dict.fromkeys((*self.plan.endpoints, *found))
+        return tuple(endpoint for endpoint in joined if endpoint not in self.rotation.dropped)
+
+    @property
+    def fresh_since(self) -> float:
+        """Observations older than this do not count as `now`."""
+        return max(self.looks.effect_at, self.now - self.limits.looks_fresh_s)
+
+
+def serves(view: View, sink: FrozenSink, look: SinkLook) -> VersionState | None:
+    """The version of ours that this sink serves, told by its content."""
+    if look.found is None or look.found.current is None:
+        return None
+    return view.state.by_fingerprints(look.found.current.fingerprints, sink.fields)
+
+
+def effects(view: View, step: Step, verb: str, targets: Sequence[str]) -> Action | None:
+    """The effects still to ask for, with a bounded number of tries in one run. None when all are done."""
+    todo = [target for target in targets if not view.rotation.finished(verb, target)]
+    if not todo:
+        return None
+    failures = {t: view.looks.failures[verb, t] for t in todo if (verb, t) in view.looks.failures}
+    ready = [t for t in todo if t not in failures or failures[t].tries < view.limits.tries_per_run]
+    if not ready:
+        target, failure = next(iter(failures.items()))
+        return Leave(step=step, kind="retry", text=f"{verb} at {target} did not work yet: {failure.why}")
+    wait_until = max((failures[t].at + view.limits.poll_s for t in ready if t in failures), default=0.0)
+    if wait_until > view.now and all(t in failures for t in ready):
+        return Pause(until=wait_until, at_most=wait_until, text=f"{verb} is tried again")
+    return Effects(step=step, verb=verb, targets=tuple(ready))
+
+
+def probe(view: View, pairs: Sequence[tuple[str, str]], *, since: float) -> ProbeNow | None:
+    """The probes that were not made since then. None when all were."""
+    todo = tuple(pair for pair in pairs if view.looks.verdict(*pair, since=since) is None)
+    return ProbeNow(pairs=todo) if todo else None
+
+
+def unconfigured(view: View, step: Step) -> Stop | None:
+    """Stuck, where something frozen is no longer named by the configuration (or seen at the vendor)."""
+    frozen = [sink.key for sink in view.plan.sinks] + [one.name for one in view.plan.consumers]
+    gone = [key for key in frozen if key not in view.configured]
+    vendor = view.looks.vendor
+    if vendor and not vendor.error:
+        gone += [endpoint for endpoint in view.plan.endpoints if endpoint not in vendor.endpoints]
+    if not gone:
+        return None
+    return Stop(
+        step=step,
+        code="frozen-unconfigured",
+        reason=f"the rotation began with {gone[0]}, which the configuration no longer names",
+        next=f"put it back, or: keyturn resume {view.name} --drop {gone[0]} --reason TEXT",
+    )

@@ -1,0 +1,62 @@
+"""The step list of a rotation: derived from traits and choices by one pure function, never composed by hand."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from keyturn.model import Maker, Mode, Traits
+from keyturn.plugins.overlap import Choices
+
+
+class Step(StrEnum):
+    """The steps of the protocol, in the order of a rotation with overlap."""
+
+    PREFLIGHT = "preflight"
+    MINT = "mint"
+    STAGE = "stage"
+    QUIESCE = "quiesce"
+    ISSUE = "issue"
+    VERIFY = "verify"
+    PUBLISH = "publish"
+    RELEASE = "release"
+    ANNOUNCE = "announce"
+    HOLD = "hold"
+    RETIRE = "retire"
+    PROVE = "prove"
+    TIDY = "tidy"
+
+
+NO_OLD_ONE = {Step.QUIESCE, Step.RELEASE, Step.HOLD, Step.RETIRE, Step.PROVE}
+OLD_IS_DEAD = {Step.QUIESCE, Step.RELEASE, Step.HOLD}
+EXISTING_VERSION = {Step.MINT, Step.STAGE, Step.QUIESCE, Step.ISSUE, Step.RELEASE}
+
+LEFT_OUT: dict[Mode, set[Step]] = {
+    Mode.NORMAL: set(),
+    Mode.BREAK_GLASS: set(),
+    Mode.FIRST: NO_OLD_ONE,
+    Mode.CURRENT_DEAD: OLD_IS_DEAD,
+    Mode.ROLLBACK: EXISTING_VERSION,
+}
+
+
+def derive(traits: Traits, choices: Choices, mode: Mode = Mode.NORMAL) -> tuple[Step, ...]:
+    """The steps of one rotation, each at most once.
+
+    A value that is ours alone is staged before issue, one that the vendor has a part in after it. Where the old one
+    dies by issue and the answer is the commit, publish comes before verify: nothing avoidable lies in the gap.
+    """
+    ours, vendors = bool(traits.made_by(Maker.US)), bool(traits.made_by(Maker.VENDOR))
+    drains = traits.dies_by_issue and choices.drains
+    answer_first = traits.dies_by_issue and traits.answer_is_commit
+    wanted = {
+        Step.MINT: ours,
+        Step.QUIESCE: drains,
+        Step.RELEASE: drains,
+        Step.HOLD: traits.coexist,
+        Step.RETIRE: traits.coexist,
+    }
+    order = [Step.PREFLIGHT, Step.MINT, Step.QUIESCE, Step.ISSUE]
+    order.insert(4 if vendors else 2, Step.STAGE)
+    order += [Step.PUBLISH, Step.VERIFY] if answer_first else [Step.VERIFY, Step.PUBLISH]
+    order += [Step.RELEASE, Step.ANNOUNCE, Step.HOLD, Step.RETIRE, Step.PROVE, Step.TIDY]
+    return tuple(step for step in order if wanted.get(step, True) and step not in LEFT_OUT[mode])

@@ -1,0 +1,1 @@
+"""Test kits for stores and plugins: importable, and used by Keyturn's own tests first."""

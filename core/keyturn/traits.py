@@ -1,0 +1,99 @@
+"""Whether declared traits can be true together. Pure; the registry, `check` and the contract suite ask it."""
+
+from __future__ import annotations
+
+from keyturn.model import Field, Maker, Recipe, Revoke, Traits
+
+
+def validate_traits(traits: Traits) -> list[str]:
+    """What contradicts itself in these traits, one line each; empty when they are sound."""
+    return [
+        *_fields(traits.fields),
+        *_slots(traits),
+        *_overlap(traits),
+        *_numbers(traits),
+    ]
+
+
+def _fields(fields: tuple[Field, ...]) -> list[str]:
+    found: list[str] = []
+    names = [field.name for field in fields]
+    if len(set(names)) != len(names):
+        found.append("two fields have one name")
+    if not any(not field.artefact and field.sensitive for field in fields):
+        found.append("no sensitive field: there is nothing to rotate")
+    for field in fields:
+        found += [f"field {field.name}: {text}" for text in _field(field)]
+    return found
+
+
+def _field(field: Field) -> list[str]:
+    found: list[str] = []
+    if field.artefact and field.by is not Maker.VENDOR:
+        found.append("an artefact comes out of issue, so the vendor makes it")
+    if field.recipe and field.by is not Maker.US:
+        found.append("only a field that we make has a recipe")
+    if field.recipe:
+        found += _recipe(field.recipe)
+    return found
+
+
+def _recipe(recipe: Recipe) -> list[str]:
+    found: list[str] = []
+    if recipe.length < 1:
+        found.append("a recipe makes at least one character")
+    if len(set(recipe.alphabet)) < 2:  # noqa: PLR2004 - one letter is no choice
+        found.append("a recipe needs two different characters to choose from")
+    if recipe.forbid_prefix and recipe.prefix.startswith(recipe.forbid_prefix):
+        found.append("a recipe forbids its own prefix")
+    return found
+
+
+def _slots(traits: Traits) -> list[str]:
+    by_slot = {field.name for field in traits.fields if field.by is Maker.SLOT}
+    if not traits.slots:
+        return ["fields come from a slot, and there are none"] if by_slot else []
+    found: list[str] = []
+    if len({slot.name for slot in traits.slots}) < max(2, len(traits.slots)):
+        found.append("slots are used in turn: at least two, with names of their own")
+    if traits.live_max is None or not 2 <= traits.live_max <= len(traits.slots):  # noqa: PLR2004 - old and new
+        found.append("slots need a live_max of at least 2, and no more than there are slots")
+    if traits.dies_by_issue:
+        found.append("with slots, issue may not end the old version")
+    found += [
+        f"slot {s.name}: fixes other fields than those made by the slot"
+        for s in traits.slots
+        if set(s.fixed) != by_slot
+    ]
+    return found
+
+
+def _overlap(traits: Traits) -> list[str]:
+    found: list[str] = []
+    if traits.live_max is not None and traits.live_max < 1:
+        found.append("live_max is at least 1")
+    if traits.live_max == 1 and traits.grace_s:
+        found.append("with a grace, two versions live at once: live_max is not 1")
+    if traits.coexist and traits.revoke is Revoke.NONE:
+        found.append("where old and new coexist, the old one must be revocable")
+    if traits.answer_is_commit and traits.coexist:
+        found.append("answer_is_commit is for vendors where issue ends the old version")
+    return found
+
+
+def _numbers(traits: Traits) -> list[str]:
+    times = {
+        "grace_s": traits.grace_s or 0.0,
+        "activation_s": traits.activation_s,
+        "revocation_s": traits.revocation_s,
+        "settle_s": traits.settle_s,
+        "derived_s": traits.derived_s,
+        "min_age_s": traits.min_age_s,
+    }
+    found = [f"{name} is negative" for name, value in times.items() if value < 0]
+    if traits.probes_max < 1:
+        found.append("probes_max is at least 1: a version is never published unproven")
+    found += [
+        "a rate needs calls, per_s and burst above 0" for r in traits.rates if min(r.calls, r.per_s, r.burst) <= 0
+    ]
+    return found

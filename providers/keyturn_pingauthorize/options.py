@@ -1,0 +1,115 @@
+"""What a configuration says of one PingAuthorize cluster, and the pure facts that follow from it.
+
+Everything the contract page marks ASSUMED is an option here, with the assumption as its default.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import Field as Rule
+from pydantic import model_validator
+
+from keyturn.api import Field, Maker, Options, Recipe, Reference, Repeat, Revoke, Seconds, Traits, Url
+
+VALUE = "shared_secret"
+"""The one field of the bundle."""
+
+LETTERS_AND_DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+# Contract 9: no comma, TAB, colon or quotes in our names.
+NamePrefix = Annotated[str, Rule(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$")]
+
+
+class Account(Options):
+    """One cluster: `servers` are base URLs (the Configuration API is at `<server>/config`). Durations are seconds."""
+
+    servers: Annotated[tuple[Url, ...], Rule(min_length=1)]
+    username: Reference
+    password: Reference
+    ca: Path | None = None
+    proxy: Url | None = None
+    extension: Annotated[str, Rule(min_length=1)] = "Sideband API"
+    sideband: tuple[Url, ...] | None = None
+    header: str | None = None
+    probe_url: str = "https://keyturn.invalid/rotation-probe"
+    treat_4xx_as_accepted: bool = False
+    apply_change_to: Literal["single-server", "none"] = "single-server"
+    dialect: Literal["go", "documented"] = "go"
+    urn_prefix: Literal["pingidentity", "unboundid"] = "pingidentity"
+    name_prefix: NamePrefix = "keyturn"
+    mirror_timeout: Seconds = 30.0
+    poll: Annotated[Seconds, Rule(gt=0)] = 0.5
+    settle: Seconds = 30.0
+    activation: Seconds = 30.0
+    revocation: Seconds = 30.0
+
+    @model_validator(mode="after")
+    def _servers_make_sense(self) -> Self:
+        if len(set(self.servers)) != len(self.servers):
+            message = "expected every server once in servers"
+            raise ValueError(message)
+        if self.sideband is not None and len(self.sideband) != len(self.servers):
+            message = "expected one sideband URL for each server, in the same order"
+            raise ValueError(message)
+        return self
+
+    def sideband_of(self, server: str) -> str:
+        """The base URL of this server's Sideband API. Raises KeyError for a server that is not configured."""
+        return dict(zip(self.servers, self.sideband or self.servers, strict=True))[server]
+
+
+class Target(Options):
+    """One secret. `name_prefix` begins the names of its objects; two secrets of one extension need different ones."""
+
+    name_prefix: NamePrefix | None = None
+
+
+def traits(account: Account, target: Target | None) -> Traits:  # noqa: ARG001 - the seam's shape
+    """What a Sideband API shared secret can do (contract 1, 7, 8)."""
+    # Letters and digits only: a value that begins with "-" reads as an option, one that begins with "AA" as the
+    # server's own obscured form (contract 1). 43 of 62 characters are 256 bits.
+    recipe = Recipe(alphabet=LETTERS_AND_DIGITS, length=43, forbid_prefix="AA")
+    return Traits(
+        fields=(Field(name=VALUE, by=Maker.US, recipe=recipe),),
+        live_max=None,
+        grace_s=None,
+        repeat=Repeat.SAFE,
+        readable=False,
+        revoke=Revoke.REFUSE_REMOVE,
+        decoy=True,
+        probe_leaves="a policy decision and a line in the decision log",
+        activation_s=account.activation,
+        revocation_s=account.revocation,
+        settle_s=account.settle,
+    )
+
+
+def subject(account: Account, target: Target | None) -> str:
+    """What is locked: the extension on these servers; with a name prefix, that gateway's share of it."""
+    share = f"#{target.name_prefix}" if target and target.name_prefix else ""
+    return f"pingauthorize:{','.join(sorted(account.servers))}:{account.extension}{share}"
+
+
+def prefix(account: Account, target: Target | None) -> str:
+    """What the names of this secret's objects begin with."""
+    return (target.name_prefix if target else None) or account.name_prefix
+
+
+def name_for(version_id: str, prefix: str) -> str:
+    """The object name of a version: unique, and found again by `settle` without any answer (contract 8).
+
+    `<prefix>-<day of the UUIDv7>-<its last 12 hex digits>`, so `[a-z0-9-]` only.
+    """
+    made = UUID(version_id)
+    day = datetime.fromtimestamp((made.int >> 80) / 1000, UTC)
+    return f"{prefix}-{day:%Y%m%d}-{made.hex[-12:]}"
+
+
+def is_ours(name: str, prefix: str) -> bool:
+    """Whether `name_for` could have made this name with this prefix."""
+    return re.fullmatch(rf"{re.escape(prefix)}-\d{{8}}-[0-9a-f]{{12}}", name) is not None

@@ -1,0 +1,244 @@
+"""A simulated PingAuthorize cluster on loopback: real HTTP servers that share one topology, and misbehave when told.
+
+In a process: `with Simulator(servers=2) as sim: ...`. From another one: POST to `/simulator/faults` of any server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import uvicorn
+from starlette.applications import Starlette
+
+from keyturn_pingauthorize.simulator_app import Server, faults_of
+from keyturn_pingauthorize.simulator_config import ConfigurationApi
+from keyturn_pingauthorize.simulator_faults import Fault, FaultBook
+from keyturn_pingauthorize.simulator_world import Member, World
+
+SECRET = "gateway/sideband"  # noqa: S105 - a secret's name
+FIRST = "kong-20260101-9f3c"
+STOP_S_MAX = 10.0
+
+
+class Unplugged(uvicorn.Server):
+    """A server that stops as if its plug was pulled, and not a moment later."""
+
+    async def main_loop(self) -> None:
+        """Look often whether to stop."""
+        for counter in itertools.count():
+            if await self.on_tick(counter):
+                return
+            await asyncio.sleep(0.02)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drop every connection; what is under way ends with the event loop."""
+        for server in self.servers:
+            server.close()
+        for bound in sockets or []:
+            bound.close()
+        for connection in list(self.server_state.connections):
+            if connection.transport:
+                connection.transport.abort()
+
+
+class Listener:
+    """One member's server in a thread of its own. It can go down and come up again on the same port."""
+
+    def __init__(self, app: Starlette, port: int, tls: tuple[Path, Path] | None) -> None:
+        self._app, self._tls, self.port = app, tls, port
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Listen; returns when connections are taken."""
+        if self._server:
+            return
+        bound = _bound(self.port)
+        self.port = bound.getsockname()[1]
+        certificate, key = self._tls or (None, None)
+        self._server = Unplugged(
+            uvicorn.Config(
+                self._app,
+                log_config=None,
+                log_level="critical",
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                http="h11",
+                loop="asyncio",
+                server_header=False,
+                ssl_certfile=certificate,
+                ssl_keyfile=key,
+            )
+        )
+        self._thread = threading.Thread(target=self._server.run, args=([bound],), daemon=True)
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        """Begin to stop."""
+        if self._server:
+            self._server.should_exit = self._server.force_exit = True
+
+    def stop(self) -> None:
+        """Stop listening and end what is under way."""
+        self.ask_to_stop()
+        if self._thread:
+            self._thread.join(STOP_S_MAX)
+        self._server = self._thread = None
+
+
+def _bound(port: int) -> socket.socket:
+    # asyncio switches Nagle's delay off for sockets that name their protocol, and only for those: 40 ms an answer.
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
+    bound.listen(128)
+    return bound
+
+
+class Simulator:
+    """A cluster of `servers` members whose extension lists one secret, already known to a gateway.
+
+    `urls` are what the option `servers` takes; `initial` the handle and value to adopt; `environment` what the
+    references in `configuration` need. Ports count up from `port`, or are free ones.
+    """
+
+    def __init__(self, *, servers: int = 2, port: int = 0, tls: tuple[Path, Path] | None = None) -> None:
+        self._user, self._password = "cn=rotator", secrets.token_urlsafe(16)
+        self._first_value = secrets.token_hex(24)
+        self._tls = tls
+        self.world = World([Member(names=[FIRST]) for _ in range(servers)])
+        self.world.create(FIRST, self._first_value)
+        self.book = FaultBook()
+        self._running = False
+        self._listeners = [Listener(self._app(index), port + index if port else 0, tls) for index in range(servers)]
+
+    def _app(self, index: int) -> Starlette:
+        api = ConfigurationApi(self.world, index, user=self._user, password=self._password)
+        return Server(self.world, index, self.book, api, self.obey).app
+
+    def start(self) -> None:
+        """Start every server that is not switched off."""
+        self._running = True
+        self._follow_switches()
+
+    def stop(self) -> None:
+        """Stop every server."""
+        self._running = False
+        for listener in self._listeners:
+            listener.ask_to_stop()
+        self._follow_switches()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # what it is
+
+    @property
+    def urls(self) -> list[str]:
+        """The servers' base URLs; known once started."""
+        scheme = "https" if self._tls else "http"
+        return [f"{scheme}://127.0.0.1:{listener.port}" for listener in self._listeners]
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The mutating requests in order: server, on, name, status, and a value's fingerprint."""
+        with self.world.lock:
+            return list(self.world.log)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the references in `configuration` resolve to."""
+        return {"PAZ_USER": self._user, "PAZ_PASSWORD": self._password}
+
+    @property
+    def initial(self) -> dict[str, dict[str, Any]]:
+        """By secret name: the handle and the bundle a gateway uses already, to be adopted."""
+        return {SECRET: {"handle": FIRST, "bundle": {"shared_secret": self._first_value}}}
+
+    def configuration(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 - other vendors put files there
+        """The `providers` and `secrets` of a configuration, with short delays; the sinks are the caller's."""
+        short = {"mirror_timeout": "5s", "poll": "50ms", "settle": "1s", "activation": "5s", "revocation": "5s"}
+        login = {"username": "env:PAZ_USER", "password": "env:PAZ_PASSWORD"}
+        account = {"kind": "pingauthorize", "servers": self.urls, **login, **short}
+        if self._tls:
+            account["ca"] = str(self._tls[0])
+        return {
+            "providers": {"paz": account},
+            "secrets": {SECRET: {"provider": "paz", "target": {"name_prefix": "kong"}}},
+        }
+
+    def accepts(self, url: str, value: str) -> bool:
+        """Whether this server's Sideband API accepts this value now."""
+        with self.world.lock:
+            return self.world.accepts(self.urls.index(url), value)
+
+    # what it is told
+
+    def fault(self, on: str, how: str, *, server: int | None = None, times: int = 1) -> None:
+        """Spoil the next requests of this kind; see `simulator_faults`."""
+        with self.world.lock:
+            self.book.faults.append(Fault(on=on, how=how, server=server, times=times))
+
+    def switch(self, **changes: Any) -> None:
+        """Change how the cluster is; see `simulator_world.Switches`."""
+        self.obey({"switches": changes})
+
+    def obey(self, orders: dict[str, Any], asked_at: int | None = None) -> None:
+        """Orders as `/simulator/faults` takes them. Raises ValueError, and then nothing has changed.
+
+        A server can not be switched off through itself (`asked_at`).
+        """
+        known = {"faults", "switches", "hostile", "lists", "headers", "restart", "clear"}
+        down = orders.get("switches", {}).get("server_down", [])
+        if set(orders) - known or asked_at in down:
+            message = f"expected orders: {', '.join(sorted(known))}; ask another server to switch one off"
+            raise ValueError(message)
+        faults = faults_of(orders)
+        with self.world.lock:
+            self._change_world(orders, faults)
+        self._follow_switches()
+
+    def _change_world(self, orders: Mapping[str, Any], faults: Sequence[Fault]) -> None:
+        self.world.switch(orders.get("switches", {}))
+        if orders.get("clear"):
+            self.book.faults.clear()
+            self.book.hostile(None)
+        self.book.faults.extend(faults)
+        if "hostile" in orders:
+            self.book.hostile(orders["hostile"])
+        for index, names in orders.get("lists", {}).items():
+            # Contract 10.11: drift, or a server restored from an old backup.
+            self.world.members[int(index)].names = list(names)
+            self.world.restart(int(index))
+        for index, header in orders.get("headers", {}).items():
+            self.world.members[int(index)].header = header
+        for index in orders.get("restart", []):
+            self.world.restart(index)
+
+    def _follow_switches(self) -> None:
+        for index, listener in enumerate(self._listeners):
+            if self._running and index not in self.world.switches.server_down:
+                listener.start()
+            else:
+                listener.stop()
+
+
+def simulator(options: Mapping[str, str]) -> Simulator:
+    """A simulator from text options: `servers` (2) and `port` (free ones). Raises ValueError for others."""
+    unknown = set(options) - {"servers", "port"}
+    if unknown:
+        message = f"expected the options servers and port, found {', '.join(sorted(unknown))}"
+        raise ValueError(message)
+    return Simulator(servers=int(options.get("servers", "2")), port=int(options.get("port", "0")))

@@ -1,0 +1,86 @@
+"""How the simulated cluster misbehaves when told: faults that hit single requests, once or a few times."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+KINDS = ("create", "add", "remove", "delete", "read", "probe")
+"""What a fault may be `on`. `read` is every GET of the Configuration API, `probe` the Sideband API."""
+
+HOWS = (
+    "timeout-before",  # contract 10.2: nothing happens, no answer comes
+    "timeout-after",  # 10.2: committed, no answer comes
+    "reset-before",  # 10.2: the connection breaks, nothing happened
+    "reset-after",  # 10.2: committed, the answer is cut in the middle
+    "late",  # 10.2: `late:SECONDS`, the commit and the answer come late
+    "status",  # 10.1: `status:500`, nothing happened, SCIM error
+    "status-after",  # 10.1: `status-after:500`, committed all the same
+    "empty",  # 10.1: `empty:500`, nothing happened, no body
+    "html",  # 10.1: a proxy's page with status 200, nothing happened
+    "html-after",  # 10.1: committed, the proxy's page hides it
+    "429",  # 10.18: with Retry-After, nothing happened
+    "foreign-add",  # 10.12: another administrator adds `foreign-add:NAME` first, then the request is served
+    "foreign-remove",  # 10.12
+    "foreign-delete",  # 10.12
+)
+HOSTILE = ("reset-before", "reset-after", "late:0.2", "status:500", "status-after:500", "html", "html-after", "429")
+"""Without time-outs, which teach a client nothing that a reset does not, and cost its whole patience."""
+
+
+@dataclass(kw_only=True)
+class Fault:
+    """`how` (with its argument after a colon) on the next `times` requests of kind `on`, at one server or any."""
+
+    on: str
+    how: str
+    server: int | None = None
+    times: int = 1
+
+    def __post_init__(self) -> None:
+        if self.on not in KINDS or self.how.partition(":")[0] not in HOWS:
+            message = f"expected on: {', '.join(KINDS)} and how: {', '.join(HOWS)}"
+            raise ValueError(message)
+
+    @property
+    def name(self) -> str:
+        """What happens, without its argument."""
+        return self.how.partition(":")[0]
+
+    @property
+    def argument(self) -> str:
+        """What stands after the colon."""
+        return self.how.partition(":")[2]
+
+
+def fault_from(data: Mapping[str, Any]) -> Fault:
+    """A fault as JSON has it. Raises ValueError for an unknown property, kind or way."""
+    unknown = set(data) - {each.name for each in fields(Fault)}
+    if unknown or not {"on", "how"} <= set(data):
+        message = "expected the properties on, how, server, times"
+        raise ValueError(message)
+    return Fault(**data)
+
+
+@dataclass
+class FaultBook:
+    """The faults still to come. With a seed it is *hostile*: every fourth request or so fails in some way."""
+
+    faults: list[Fault] = field(default_factory=list)
+    dice: random.Random | None = None
+
+    def next_for(self, on: str, server: int) -> Fault | None:
+        """The fault that hits this request, used up."""
+        for fault in self.faults:
+            if fault.on == on and fault.server in (None, server) and fault.times > 0:
+                fault.times -= 1
+                return fault
+        if self.dice and self.dice.random() < 0.25:
+            return Fault(on=on, how=self.dice.choice(HOSTILE))
+        return None
+
+    def hostile(self, seed: int | None) -> None:
+        """Random faults from a seed; None: an end to them."""
+        self.dice = None if seed is None else random.Random(seed)  # noqa: S311 - repeatable, not secret

@@ -78,7 +78,7 @@ class ConfigurationApi:
         right = "read" if asked.method == "GET" else "write"
         if self._world.switches.forbidden in (right, "all"):
             raise Refusal(403, "")  # contract 3.8: no body
-        if "json" not in asked.headers.get("accept", "application/json"):
+        if not any(kind in asked.headers.get("accept", "*/*") for kind in ("json", "*/*")):
             raise Refusal(415, "Accept must allow application/json")  # contract 3.1
         if right == "write":
             self._check_scope(asked)

@@ -129,7 +129,7 @@ def _prove_one(view: View, old: VersionState, endpoints: list[str]) -> Action | 
     if shortcut:
         return _proofs(old, dict.fromkeys(endpoints, shortcut))
     since = view.now - view.limits.poll_s
-    look = probe(view, proof_pairs(view, [old], endpoints), since=max(since, view.looks.effect_at))
+    look = probe(view, proof_pairs(view, [old], endpoints), since=since)
     if look:
         return look
     at_most = max(old.retired_at or 0.0, view.looks.began_at) + view.traits.revocation_s
@@ -144,7 +144,7 @@ def _prove_one(view: View, old: VersionState, endpoints: list[str]) -> Action | 
 
 
 def _judged(view: View, old: VersionState, endpoint: str, *, time_left: bool) -> ProofNow:
-    seen = {id_: view.looks.verdict(id_, endpoint, since=view.looks.effect_at) for id_ in (old.id, view.to.id, DECOY)}
+    seen = {id_: view.looks.verdict(id_, endpoint, since=view.fresh_since) for id_ in (old.id, view.to.id, DECOY)}
     return judge_proof(
         old=seen[old.id],
         new=seen[view.to.id],
@@ -185,7 +185,7 @@ def _not_proven(view: View, old: VersionState, now: dict[str, ProofNow]) -> Acti
             reason=f"version {old.number} is still accepted at {endpoint}, though it was retired",
             next=f"remove it at the vendor by hand, then: keyturn resume {view.name}",
         )
-    refused = view.looks.verdict(view.to.id, endpoint, since=view.looks.effect_at) is Verdict.REFUSED
+    refused = view.looks.verdict(view.to.id, endpoint, since=view.fresh_since) is Verdict.REFUSED
     if refused:
         return Stop(
             step=Step.PROVE,

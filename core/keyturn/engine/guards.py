@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from keyturn.engine.actions import Action, LookAtSinks, LookAtVendor
 from keyturn.engine.looks import DECOY
 from keyturn.engine.state import VersionState
-from keyturn.engine.view import View, probe, serves
+from keyturn.engine.view import View, filled, probe, serves
 from keyturn.model import Verdict
 
 
@@ -27,7 +27,7 @@ def missing_looks(view: View) -> Action | None:
         return LookAtVendor()
     stale = tuple(
         sink.key
-        for sink in view.plan.sinks
+        for sink in filled(view)
         if sink.key not in view.looks.sinks or view.looks.sinks[sink.key].at < view.fresh_since
     )
     if stale:
@@ -59,7 +59,7 @@ def _endpoints(view: View) -> Iterable[Finding]:
 
 
 def _sinks(view: View) -> Iterable[Finding]:
-    for sink in view.plan.sinks:
+    for sink in filled(view):
         look = view.looks.sinks[sink.key]
         if look.error:
             yield False, f"{sink.key} can not be read: {look.error}"

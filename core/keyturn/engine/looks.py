@@ -67,10 +67,9 @@ class SettleLook:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Looks:
-    """Everything seen in this run. `effect_at`: when this run last changed something (looks before it are stale)."""
+    """Everything seen in this run since it last changed something; counts and failed tries are for the whole run."""
 
     began_at: float
-    effect_at: float = 0.0
     vendor: VendorLook | None = None
     sinks: Mapping[str, SinkLook] = field(default_factory=dict)
     probes: Mapping[tuple[str, str], ProbeLook] = field(default_factory=dict)
@@ -81,11 +80,15 @@ class Looks:
     tidied: bool = False
     overran: bool = False
 
+    def changed(self) -> Looks:
+        """These looks after an effect: what was seen before it says nothing any more."""
+        return replace(self, vendor=None, sinks={}, probes={}, settle=None)
+
     def failed(self, verb: str, target: str, *, outcome: str, why: str, code: str, at: float) -> Looks:
-        """These looks with one more failed try."""
+        """These looks with one more failed try of an effect."""
         before = self.failures.get((verb, target))
         failure = Failure(outcome=outcome, why=why, code=code, tries=1 + (before.tries if before else 0), at=at)
-        return replace(self, failures={**self.failures, (verb, target): failure}, effect_at=at)
+        return replace(self, failures={**self.failures, (verb, target): failure})
 
     def with_probes(self, probes: Mapping[tuple[str, str], ProbeLook]) -> Looks:
         """These looks with newer probes, counted."""

@@ -284,7 +284,7 @@ def _bring_up(driver: Driver, *, only_ours: bool, name: str | None = None) -> li
             hint=f"keyturn rotate {driver.job.name} --current-dead --reason TEXT",
             place=driver.job.name,
         )
-    sinks = [sink for sink in driver.job.sinks if name in (None, sink.sink)]
+    sinks = [sink for sink in driver.job.sinks if name in (None, sink.sink) and sink.stored(value)]
     looks = look_at_sinks(driver, [sink.key for sink in sinks])
     done = [sink.key for sink in sinks if _promote(driver, sink, looks[sink.key], current, value)]
     return done

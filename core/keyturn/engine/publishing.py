@@ -6,7 +6,7 @@ from keyturn.engine import events as ev
 from keyturn.engine.actions import Action, Leave, LookAtSinks, LookAtVendor, Pause, Record, Stop
 from keyturn.engine.frozen import FrozenSink
 from keyturn.engine.looks import SinkLook
-from keyturn.engine.view import View, effects, probe, serves, unconfigured
+from keyturn.engine.view import View, effects, filled, probe, serves, unconfigured
 from keyturn.model import Verdict
 from keyturn.states import Move, State
 from keyturn.steps import Step
@@ -74,7 +74,7 @@ def publish(view: View) -> Action | None:
     if gone:
         return gone
     for artefact in (False, True):
-        sinks = [s for s in view.plan.sinks if s.artefact is artefact and not view.rotation.finished("promote", s.key)]
+        sinks = [s for s in filled(view) if s.artefact is artefact and not view.rotation.finished("promote", s.key)]
         action = _promote(view, sinks) if sinks else None
         if action:
             return action
@@ -82,7 +82,7 @@ def publish(view: View) -> Action | None:
 
 
 def _promote(view: View, sinks: list[FrozenSink]) -> Action | None:
-    stale = tuple(s.key for s in sinks if not _looked_since_failure(view, s.key))
+    stale = tuple(s.key for s in sinks if s.key not in view.looks.sinks)
     if stale:
         return LookAtSinks(keys=stale)
     ready = [s for s in sinks if promotable(view, s, view.looks.sinks[s.key]) is None]
@@ -107,11 +107,6 @@ def _published(view: View) -> tuple[ev.Body, ...]:
     current = view.state.current
     publish_new = ev.Moved(version=view.to.id, move=Move.PUBLISH.value)
     return (ev.Moved(version=current.id, move=Move.REPLACE.value), publish_new) if current else (publish_new,)
-
-
-def _looked_since_failure(view: View, key: str) -> bool:
-    look, failure = view.looks.sinks.get(key), view.looks.failures.get(("promote", key))
-    return look is not None and (failure is None or look.at >= failure.at)
 
 
 def promotable(view: View, sink: FrozenSink, look: SinkLook) -> str | None:

@@ -14,7 +14,7 @@ from keyturn.steps import Step
 
 @dataclass(frozen=True, kw_only=True)
 class Debt:
-    """Work that remains after publish: retire, prove, verify or remove, per version and endpoint."""
+    """Work that remains after publish: retire, prove, verify, remove, or an artefact that never reached us."""
 
     kind: str
     number: int
@@ -67,6 +67,8 @@ def debts(state: SecretState) -> tuple[Debt, ...]:
     if rotation.to == state.current.id:
         missing = [e for e in rotation.plan.endpoints if e not in state.current.accepted]
         found += [Debt(kind="verify", number=state.current.number, where=e) for e in missing]
+        lost = [name for name in rotation.frozen.traits.artefacts if name not in state.current.fingerprints]
+        found += [Debt(kind="artefact", number=state.current.number, where=name) for name in lost]
     return tuple(found)
 
 

@@ -62,7 +62,7 @@ def carry_out(driver: Driver, action: Effects) -> None:
     driver.ask(asks, landed=landed)
     if action.verb in ("stage", "promote"):
         _read_back(driver, action, attempts)
-    driver.looks = replace(driver.looks, effect_at=driver.now())
+    driver.looks = driver.looks.changed()
 
 
 def _answered(driver: Driver, action: Effects, target: str, attempt: str, result: Result) -> None:

@@ -196,12 +196,12 @@ def fold(secret: str, history: Iterable[Event], start: SecretState | None = None
     return state
 
 
-def _version(state: SecretState, id_: str, **changes: object) -> SecretState:
+def _version(state: SecretState, id_: str, /, **changes: object) -> SecretState:
     versions = {**state.versions, id_: replace(state.versions[id_], **changes)}  # type: ignore[arg-type]
     return replace(state, versions=versions)
 
 
-def _rotation(state: SecretState, **changes: object) -> SecretState:
+def _rotation(state: SecretState, /, **changes: object) -> SecretState:
     if state.rotation is None:
         return state
     return replace(state, rotation=replace(state.rotation, **changes))  # type: ignore[arg-type]

@@ -51,10 +51,10 @@ def _old_is_good(view: View) -> Action:
         return _end(view)
     if view.looks.vendor is None:
         return LookAtVendor()
-    look = probe(view, [(current.id, e) for e in view.endpoints], since=view.looks.effect_at)
+    look = probe(view, [(current.id, e) for e in view.endpoints], since=view.fresh_since)
     if look:
         return look
-    verdicts = {e: view.looks.verdict(current.id, e, since=view.looks.effect_at) for e in view.endpoints}
+    verdicts = {e: view.looks.verdict(current.id, e, since=view.fresh_since) for e in view.endpoints}
     refusing = [e for e, verdict in verdicts.items() if verdict is Verdict.REFUSED]
     if refusing:
         return Stop(

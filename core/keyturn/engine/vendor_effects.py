@@ -99,7 +99,7 @@ def issue(driver: Driver) -> None:
     if verb == "reset":
         request = ResetRequest(call=call, new=new, supplied=driver.supplied, witness=witness)
     result = driver.ask([driver.ask_provider(verb, request, within_s)])[0]
-    driver.looks = replace(driver.looks, settle=None, effect_at=driver.now())
+    driver.looks = driver.looks.changed()
     _issue_answered(driver, verb, call.attempt_id, result)
 
 
@@ -206,7 +206,7 @@ def _settled(driver: Driver, found: SettleResponse) -> None:
 def reissue(driver: Driver) -> None:
     """Go on with another new version in the same rotation."""
     driver.append(ev.Reissuing(version=driver.new_id(), number=driver.state.next_number, slot=driver.to.slot))
-    driver.looks = replace(driver.looks, vendor=None, settle=None)
+    driver.looks = driver.looks.changed()
 
 
 def retire(driver: Driver, action: RetireNow) -> None:
@@ -227,7 +227,7 @@ def retire(driver: Driver, action: RetireNow) -> None:
     )
     request = RetireRequest(call=call, handle=old.handle or "", slot=old.slot, half=action.half)
     result = driver.ask([driver.ask_provider("retire", request, within_s)])[0]
-    driver.looks = replace(driver.looks, effect_at=driver.now())
+    driver.looks = driver.looks.changed()
     if not result.done:
         driver.looks = driver.looks.failed(
             action.half.value, old.id, outcome=result.outcome, why=result.why, code=result.code, at=driver.now()
@@ -254,7 +254,7 @@ def _evidence(driver: Driver, half: Half) -> dict[str, str]:
     return {
         endpoint: f"new {look.verdict.value}"
         for (version, endpoint), look in driver.looks.probes.items()
-        if version == new and look.at >= driver.looks.effect_at
+        if version == new
     }
 
 

@@ -54,8 +54,14 @@ class View:
 
     @property
     def fresh_since(self) -> float:
-        """Observations older than this do not count as `now`."""
-        return max(self.looks.effect_at, self.now - self.limits.looks_fresh_s)
+        """Observations older than this do not count as `now`; those from before an effect are gone anyway."""
+        return self.now - self.limits.looks_fresh_s
+
+
+def filled(view: View) -> tuple[FrozenSink, ...]:
+    """The places whose fields the new version has; an artefact that never reached us has nothing to store."""
+    have = view.to.fingerprints
+    return tuple(sink for sink in view.plan.sinks if all(name in have for name in sink.fields.values()))
 
 
 def serves(view: View, sink: FrozenSink, look: SinkLook) -> VersionState | None:

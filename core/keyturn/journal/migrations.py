@@ -37,9 +37,6 @@ MIGRATIONS = (
             """CREATE TABLE lease (
                  subject TEXT PRIMARY KEY, runner TEXT NOT NULL, fence INTEGER NOT NULL, expires_at REAL NOT NULL)""",
             "CREATE TABLE subject (subject TEXT PRIMARY KEY, secret TEXT NOT NULL)",
-            """CREATE TABLE request (
-                 request_id TEXT NOT NULL, secret TEXT NOT NULL, rotation_id TEXT NOT NULL,
-                 PRIMARY KEY (request_id, secret))""",
             """CREATE TABLE sealed (
                  secret TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, version_id TEXT NOT NULL,
                  blob BLOB NOT NULL, fields TEXT NOT NULL, at REAL NOT NULL,

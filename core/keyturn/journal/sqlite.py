@@ -180,14 +180,6 @@ class SqliteJournal:
             row = connection.execute("SELECT secret FROM subject WHERE subject = ?", (subject,)).fetchone()
         return str(row[0])
 
-    def claim_request(self, request_id: str, secret: str, rotation_id: str) -> str:
-        """Bind an operator's request id, for this secret, to a rotation; the rotation it is bound to is returned."""
-        with self._write() as connection:
-            connection.execute("INSERT OR IGNORE INTO request VALUES (?, ?, ?)", (request_id, secret, rotation_id))
-            query = "SELECT rotation_id FROM request WHERE request_id = ? AND secret = ?"
-            row = connection.execute(query, (request_id, secret)).fetchone()
-        return str(row[0])
-
     def seal(self, sealed: Sealed) -> None:
         """Keep a sealed value; the same secret, kind and key replaces. Never fenced. `at` 0 means now."""
         at = sealed.at or self.now()

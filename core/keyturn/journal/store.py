@@ -142,9 +142,6 @@ class Journal(Protocol):
     def claim_subject(self, subject: str, secret: str) -> str:
         """Bind a vendor's subject to a secret for good; the secret it is bound to is returned."""
 
-    def claim_request(self, request_id: str, secret: str, rotation_id: str) -> str:
-        """Bind an operator's request id to a rotation; the rotation it is bound to is returned."""
-
     def seal(self, sealed: Sealed) -> None:
         """Keep a sealed value; the same secret, kind and key replaces. Never fenced."""
 

@@ -193,8 +193,11 @@ class CrashingJournal:
         self.when = when
         self.kill = kill
         self.writes = 0
+        self.dead = False
 
     def _write(self, write: Callable[[], T]) -> T:
+        if self.dead:
+            raise Crash("this process is dead")
         self.writes += 1
         if self.writes == self.at and self.when == "before":
             self._die()
@@ -206,6 +209,7 @@ class CrashingJournal:
     def _die(self) -> NoReturn:
         if self.kill:
             os.kill(os.getpid(), signal.SIGKILL)
+        self.dead = True
         raise Crash(f"{self.when} journal write {self.at}")
 
     def append(
@@ -252,16 +256,17 @@ class CrashingJournal:
         return self.journal.renew(lease, ttl_s=ttl_s)
 
     def release(self, lease: Lease) -> None:
-        """See `Journal.release`."""
-        self.journal.release(lease)
+        """See `Journal.release`. A dead process gives nothing back."""
+        if not self.dead:
+            self.journal.release(lease)
+
+    def bury(self, lease: Lease) -> None:
+        """See `Journal.bury`."""
+        self.journal.bury(lease)
 
     def claim_subject(self, subject: str, secret: str) -> str:
         """See `Journal.claim_subject`."""
         return self.journal.claim_subject(subject, secret)
-
-    def claim_request(self, request_id: str, secret: str, rotation_id: str) -> str:
-        """See `Journal.claim_request`."""
-        return self.journal.claim_request(request_id, secret, rotation_id)
 
     def sealed(self, secret: str | None = None) -> list[Sealed]:
         """See `Journal.sealed`."""

@@ -364,11 +364,6 @@ class JournalContract:
         assert journal.claim_subject(SUBJECT, "b") == "a"
         assert journal.claim_subject("another", "b") == "b"
 
-    def test_a_request_happens_once_for_each_secret(self, journal: Journal) -> None:
-        assert journal.claim_request("req", "a", "r1") == "r1"
-        assert journal.claim_request("req", "a", "r2") == "r1"
-        assert journal.claim_request("req", "b", "r3") == "r3"
-
     # Escrow
 
     def test_what_is_sealed_is_kept_oldest_first(self, journal: Journal, clock: FakeClock) -> None:

@@ -1,0 +1,290 @@
+"""The program: a group that imports a command only when it is used, and the one place where answers leave.
+
+A command is a function that takes the `Session` (`click.pass_obj`) and returns a `Report`; what goes wrong it raises as
+KeyturnError. Command modules import at the top what is cheap only, so that help and completion stay fast.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+import click
+from click.shell_completion import CompletionItem
+
+from keyturn import __version__
+from keyturn.errors import KeyturnError, UnfinishedError, UsageError
+
+if TYPE_CHECKING:  # these cost more than `--help` may
+    from keyturn.cli.estate import Estate, Wiring
+    from keyturn.clock import SystemClock
+    from keyturn.engine.events import Body
+
+PROGRAM = "keyturn"
+
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "status": ("status", "status", "What is valid where, who is missing, what to type next."),
+    "plan": ("plan", "plan", "What a rotation would do, and the digest to approve it by."),
+    "check": ("check", "check", "Check the configuration; with --online the vendors and sinks too."),
+    "history": ("history", "history", "What happened to one secret, when and by whom."),
+    "audit": ("audit", "audit", "Verify or export the journal."),
+    "run": ("run", "run", "Do everything that is due, in flight or owed."),
+    "rotate": ("rotate", "rotate", "Rotate secrets now."),
+    "resume": ("flight", "resume", "Carry on with a rotation in flight, or with what it owes."),
+    "rollback": ("flight", "rollback", "Go back to the version before, while both live."),
+    "abandon": ("flight", "abandon", "Undo a rotation, or end it where it can not be undone."),
+    "ack": ("flight", "ack", "Record that a consumer reads a version."),
+    "hold": ("flight", "hold", "End the hold, or move its end."),
+    "pause": ("pause", "pause", "Begin no rotation by schedule for a while."),
+    "adopt": ("adopt", "adopt", "Take over a value that exists as the current version."),
+    "repair": ("adopt", "repair", "Copy the current version into sinks that are empty or older."),
+    "escrow": ("escrow", "escrow", "List or open the sealed values in flight."),
+    "init": ("init", "init", "Make a configuration, a key and a journal to begin with."),
+    "demo": ("demo", "demo", "See rotations against simulated vendors in a minute."),
+    "simulate": ("simulate", "simulate", "Run a simulator of a vendor on this machine."),
+    "plugins": ("plugins", "plugins", "List the installed providers, sinks and overlaps."),
+    "schema": ("schema", "schema", "Print the JSON Schema of the configuration."),
+    "plugin": ("plugin", "plugin", "Run a command that a plugin brings along."),
+}
+"""Name to module below `keyturn.cli.commands`, attribute, and the one line shown by `keyturn --help`."""
+
+EPILOG = """\b
+Exit codes:
+  0  done, nothing due, or holding as planned    5  stuck: a person must act
+  1  a bug in Keyturn or a plugin                6  unfinished: the next run goes on
+  2  command line or configuration is wrong      7  another runner holds it
+  3  refused before anything was changed         8  attention: overdue, unmanaged
+  4  failed and undone: the old version is good     or paused past its date
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a command answers: `data` for --json, `text` for people (stdout). `error` is told besides, on stderr."""
+
+    data: Mapping[str, object] = field(default_factory=dict)
+    text: str = ""
+    exit_code: int = 0
+    error: KeyturnError | None = None
+
+
+@dataclass(kw_only=True)
+class Session:
+    """One run of the program. `command` is the command's name as typed, `audit verify` for instance."""
+
+    config: str | None = None
+    json: bool = False
+    wiring: Wiring | None = None
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+    err: TextIO = field(default_factory=lambda: sys.stderr)
+    command: str = ""
+
+    @contextmanager
+    def estate(self) -> Iterator[Estate]:
+        """The configured estate, closed at the end. The first SIGINT or SIGTERM stops it after the running step."""
+        from keyturn.cli.estate import open_estate  # noqa: PLC0415 - loads pydantic
+
+        estate = open_estate(self.config, wiring=self.wiring, tell=self.tell)
+        try:
+            with _stopped_by_signals(estate.clock, self):
+                yield estate
+        finally:
+            estate.close()
+
+    def tell(self, secret: str, body: Body) -> None:
+        """Progress: one line on stderr for an event that was just journaled; nothing in JSON mode."""
+        if not self.json:
+            from keyturn.cli.progress import line  # noqa: PLC0415 - help does without it
+
+            text = line(secret, body)
+            if text:
+                self.say(text)
+
+    def say(self, text: str) -> None:
+        """A line for people on stderr; nothing in JSON mode. Runs in several threads: one write per line."""
+        if not self.json:
+            self.err.write(f"{text}\n")
+            self.err.flush()
+
+
+def _set(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def keep(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+        if value:
+            setattr(ctx.find_object(Session), name, value)
+
+    return keep
+
+
+def _common() -> list[click.Parameter]:
+    """The options that every command takes, before or after its name."""
+    return [
+        click.Option(
+            ["--config"],
+            metavar="PATH",
+            expose_value=False,
+            is_eager=True,
+            callback=_set("config"),
+            help="The configuration: a file or a folder. "
+            "Default: $KEYTURN_CONFIG, ./keyturn.yaml, /etc/keyturn/keyturn.yaml.",
+        ),
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_set("json"),
+            help="Print one JSON document and nothing else.",
+        ),
+    ]
+
+
+class Command(click.Command):
+    """A command with the common options: `@click.command(cls=Command)`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(_common())
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; the session knows its name."""
+        session = ctx.find_object(Session)
+        if session:
+            session.command = ctx.command_path.partition(" ")[2]
+        return super().invoke(ctx)
+
+
+class Group(click.Group):
+    """A group with the common options, for families such as `audit verify`: `@click.group(cls=Group)`."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(_common())
+
+
+class Program(Group):
+    """The top: knows its commands by the table, and imports one only when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, short_help = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(f"keyturn.cli.commands.{module}"), attribute)
+        command.short_help = command.short_help or short_help
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, short_help) for name, (_, _, short_help) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names from the table, without importing anything."""
+        names = [
+            CompletionItem(name, help=short_help)
+            for name, (_, _, short_help) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+@click.group(
+    cls=Program, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
+def program() -> None:
+    """Rotate secrets that live at vendors, without an outage and without ever losing one."""
+
+
+def main(argv: Sequence[str] | None = None, *, wiring: Wiring | None = None) -> NoReturn:
+    """Run the program and exit. `wiring` lets tests put faults in between."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    session = Session(wiring=wiring)
+    report = _answer(args, session)
+    try:
+        if report is not None:
+            _print(session, report)
+        session.out.flush()
+    except BrokenPipeError:
+        # Whoever reads has seen enough; python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), session.out.fileno())
+    sys.exit(report.exit_code if report else 0)
+
+
+def _answer(args: list[str], session: Session) -> Report | None:
+    """What the command answers, errors included; None where click has printed a help text."""
+    try:
+        result = program.main(args=args, prog_name=PROGRAM, standalone_mode=False, obj=session)
+    except KeyturnError as error:
+        return _failed(error)
+    except click.ClickException as error:
+        session.json = session.json or "--json" in args
+        return _failed(_as_usage(error, session))
+    except (click.Abort, KeyboardInterrupt):
+        return _failed(_interrupted(session))
+    except Exception as error:  # noqa: BLE001 - the last fence: no traceback, no value
+        from keyturn.cli.render import bug  # noqa: PLC0415 - help does without it
+
+        return _failed(bug(error))
+    return result if isinstance(result, Report) else None
+
+
+def _failed(error: KeyturnError) -> Report:
+    return Report(exit_code=error.exit_code, error=error)
+
+
+def _print(session: Session, report: Report) -> None:
+    from keyturn.cli.render import document, error_text  # noqa: PLC0415 - help does without it
+
+    if session.json:
+        session.out.write(document(session.command, report.exit_code, report.data, report.error))
+        return
+    if report.text:
+        session.out.write(report.text.rstrip("\n") + "\n")
+        session.out.flush()
+    if report.error:
+        session.err.write(error_text(report.error))
+
+
+def _as_usage(error: click.ClickException, session: Session) -> UsageError:
+    ctx = getattr(error, "ctx", None)
+    path = ctx.command_path if ctx else PROGRAM
+    session.command = session.command or path.partition(" ")[2]
+    text = error.format_message().rstrip(".")
+    return UsageError("usage", text[:1].lower() + text[1:], hint=f"{path} --help")
+
+
+def _interrupted(session: Session) -> KeyturnError:
+    typed = f"{PROGRAM} {session.command}".rstrip()
+    return UnfinishedError("interrupted", "stopped before the end", hint=f"{PROGRAM} status, or {typed} again")
+
+
+@contextmanager
+def _stopped_by_signals(clock: SystemClock, session: Session) -> Iterator[None]:
+    """The first signal ends every wait and begins nothing new; the second ends the process, as safe as a crash."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if clock.stopped:
+            os._exit(UnfinishedError.exit_code)
+        clock.stop()
+        session.say("stopping after the running step; once more to stop at once (nothing is lost)")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

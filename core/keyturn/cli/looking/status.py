@@ -1,0 +1,302 @@
+"""`keyturn status`: what is true of each secret, from its summary row and the configuration alone. History is not read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from keyturn.cli.app import Report
+from keyturn.cli.estate import Estate
+from keyturn.clock import iso
+from keyturn.config import ManagedSecret
+from keyturn.engine.rounds import facts
+from keyturn.journal.store import Summary
+from keyturn.schedule import Due, DueStatus, due
+
+STUCK = frozenset({"stuck", "misconfigured"})
+ATTENTION = 8
+STUCK_EXIT = 5
+TO_RESUME = frozenset({"waiting", "unfinished", "rotating"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """One secret now. `status` is one word, `attention` what `--fail-on` can ask for; times are epoch seconds."""
+
+    secret: str
+    status: str
+    next: str
+    state: Mapping[str, Any]
+    sinks: Mapping[str, int | None]
+    missing: tuple[str, ...] = ()
+    due: Due | None = None
+    paused_until: float | None = None
+    problems: tuple[str, ...] = ()
+    attention: frozenset[str] = field(default=frozenset())
+
+    @property
+    def current(self) -> Mapping[str, Any] | None:
+        """The version that consumers are meant to read."""
+        return next((v for v in self.state.get("versions", ()) if v["state"] == "current"), None)
+
+    @property
+    def rotation(self) -> Mapping[str, Any] | None:
+        """The latest rotation."""
+        return self.state.get("rotation")
+
+    @property
+    def valid(self) -> list[Mapping[str, Any]]:
+        """The versions that the vendor may accept now, the current one first."""
+        live = [v for v in self.state.get("versions", ()) if not v["refused"]]
+        return sorted(live, key=lambda v: (v["state"] != "current", -v["number"]))
+
+    @property
+    def waiting(self) -> Mapping[str, Any] | None:
+        """What the rotation waits for."""
+        return self.rotation["waiting"] if self.rotation else None
+
+    @property
+    def stuck(self) -> Mapping[str, Any] | None:
+        """Why a person must act."""
+        return self.rotation["stuck"] if self.rotation else None
+
+
+def report(estate: Estate, globs: Sequence[str], fail_on: frozenset[str]) -> Report:
+    """The answer of `keyturn status`. Raises UsageError for a glob that matches nothing."""
+    rows = estate.summaries()
+    now = estate.journal.now()
+    standings = [standing(estate, name, rows, now) for name in chosen(estate, globs, rows)]
+    return Report(
+        data={"at": iso(now), "secrets": [as_data(one) for one in standings]},
+        text=text(standings),
+        exit_code=exit_code(standings, fail_on),
+    )
+
+
+def chosen(estate: Estate, globs: Sequence[str], rows: Mapping[str, Summary]) -> list[str]:
+    """The configured secrets that match, and those left in flight that the configuration no longer names."""
+    lost = [name for name, row in rows.items() if _in_flight(row) and name not in estate.names()]
+    known = sorted({*estate.names(), *lost})
+    estate.names(glob for glob in globs if not any(fnmatchcase(name, glob) for name in lost))
+    return [name for name in known if not globs or any(fnmatchcase(name, glob) for glob in globs)]
+
+
+def _in_flight(row: Summary) -> bool:
+    rotation = row.state.get("rotation")
+    return bool(rotation and rotation["open"])
+
+
+def standing(estate: Estate, name: str, rows: Mapping[str, Summary], now: float) -> Standing:
+    """What is true of one secret."""
+    row = rows.get(name)
+    problems = tuple(str(problem) for problem in estate.configuration.broken.get(name, ()))
+    secret = estate.configuration.secrets.get(name)
+    if secret is None and not problems and row is not None:
+        return _unconfigured(row)
+    return judge(name, row, secret, rows, now, problems)
+
+
+def judge(
+    name: str,
+    row: Summary | None,
+    secret: ManagedSecret | None,
+    rows: Mapping[str, Summary],
+    now: float,
+    problems: tuple[str, ...] = (),
+) -> Standing:
+    """What is true of one configured secret. Pure."""
+    state: Mapping[str, Any] = row.state if row else {}
+    status = "misconfigured" if problems else row.status if row else "unmanaged"
+    when = due(secret.rotate, facts(name, secret.rotate.after, rows), now) if secret else None
+    until = state.get("paused_until") or 0.0
+    return Standing(
+        secret=name,
+        status=status,
+        next=_next(name, status, state, secret, when),
+        state=state,
+        sinks=_sinks(state, secret),
+        missing=_missing(state),
+        due=when,
+        paused_until=until if until > now else None,
+        problems=problems,
+        attention=_attention(status, when, paused=until > now),
+    )
+
+
+def _unconfigured(row: Summary) -> Standing:
+    """In flight, but no longer configured: nothing can be done to it before it is configured again."""
+    return Standing(
+        secret=row.secret,
+        status="stuck",
+        next=f"put {row.secret} back into the configuration, then: keyturn abandon {row.secret} --reason TEXT",
+        state=row.state,
+        sinks={},
+        missing=_missing(row.state),
+        problems=("a rotation is in flight, and the configuration no longer names this secret",),
+        attention=frozenset({"stuck"}),
+    )
+
+
+def _attention(status: str, when: Due | None, *, paused: bool) -> frozenset[str]:
+    found = {"stuck"} if status in STUCK else {status} & {"unmanaged"}
+    if when and when.status in (DueStatus.DUE, DueStatus.OVERDUE):
+        found.add(when.status.value)
+    return frozenset({*found, "paused"} if paused else found)
+
+
+def _missing(state: Mapping[str, Any]) -> tuple[str, ...]:
+    """Consumers that did not acknowledge yet; those that did since the last run are left out."""
+    rotation = state.get("rotation")
+    waiting = rotation["waiting"] if rotation else None
+    return tuple(name for name in waiting["missing"] if name not in state["acks"]) if waiting else ()
+
+
+def _sinks(state: Mapping[str, Any], secret: ManagedSecret | None) -> dict[str, int | None]:
+    """Each configured place, and the number of the version it serves as far as the journal knows."""
+    versions = {v["id"]: v["number"] for v in state.get("versions", ())}
+    current = next((v for v in state.get("versions", ()) if v["state"] == "current"), None)
+    rotation = state.get("rotation")
+    published = rotation["sinks"] if rotation and current and rotation["to"] == current["id"] else None
+    older = max((number for number in versions.values() if current and number < current["number"]), default=None)
+
+    def serves(key: str) -> int | None:
+        if current is None:
+            return None
+        return current["number"] if published is None or published.get(key) else older
+
+    keys = [f"{binding.sink}:{binding.subject}" for binding in secret.sinks] if secret else []
+    return {key: serves(key) for key in keys}
+
+
+def _next(
+    name: str, status: str, state: Mapping[str, Any], secret: ManagedSecret | None, when: Due | None
+) -> str:
+    """The exact command to type; empty where there is nothing to do."""
+    rotation = state.get("rotation")
+    missing = _missing(state)
+    if status == "misconfigured":
+        return f"keyturn check {name}"
+    if status == "stuck" and rotation:
+        return str(rotation["stuck"]["next"])
+    if status == "unmanaged":
+        sink = f" --from-sink {secret.sinks[0].sink}" if secret and secret.sinks else ""
+        return f"keyturn adopt {name}{sink}"
+    if missing:
+        number = next(v["number"] for v in state["versions"] if v["id"] == rotation["to"]) if rotation else 0
+        return f"keyturn ack {name} --version {number} --consumer {missing[0]}"
+    if rotation and status in TO_RESUME:
+        wants = rotation["waiting"]["wants"] if rotation["waiting"] else ()
+        return f"keyturn resume {name}" + (f" --supply {wants[0]}=@FILE" if wants else "")
+    ready = when is not None and when.ready
+    return f"keyturn run {name}" if ready or status in ("holding", "debts") else ""
+
+
+def exit_code(standings: Iterable[Standing], fail_on: frozenset[str]) -> int:
+    """0, unless something is as `--fail-on` names: 5 where it is stuck, else 8."""
+    found = {word for one in standings for word in one.attention & fail_on}
+    if "stuck" in found:
+        return STUCK_EXIT
+    return ATTENTION if found else 0
+
+
+def as_data(one: Standing) -> dict[str, Any]:
+    """One secret as one JSON object; times in UTC."""
+    waiting, stuck = one.waiting, one.stuck
+    return {
+        "secret": one.secret,
+        "status": one.status,
+        "current": one.current["number"] if one.current else None,
+        "valid": [_version_data(version) for version in one.valid],
+        "sinks": [{"place": key, "serves": number} for key, number in one.sinks.items()],
+        "missing": list(one.missing),
+        "waiting": waiting and {**{k: waiting[k] for k in ("step", "kind", "text")}, "until": _iso(waiting["until"])},
+        "stuck": stuck and {"code": stuck["code"], "reason": stuck["reason"]},
+        "debts": list(one.state.get("debts", ())),
+        "rotation": _rotation_data(one.rotation),
+        "due": one.due and {"status": one.due.status.value, "at": _iso(one.due.at), "why": one.due.why},
+        "paused_until": _iso(one.paused_until),
+        "problems": list(one.problems),
+        "attention": sorted(one.attention),
+        "next": one.next,
+    }
+
+
+def _iso(at: float | None) -> str | None:
+    return None if at is None else iso(at)
+
+
+def _version_data(version: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("number", "state", "handle", "slot")
+    times = {"since": _iso(version["since"]), "expires_at": _iso(version["expires_at"])}
+    return {**{name: version[name] for name in names}, **times, "accepted_at": list(version["accepted"])}
+
+
+def _rotation_data(rotation: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if rotation is None:
+        return None
+    end = rotation["ended"] or {}
+    facts_ = ("outcome", "issued", "published", "retired", "old_refused", "outage_ms")
+    return {
+        **{name: rotation[name] for name in ("id", "mode", "overlap", "open")},
+        "started_at": iso(rotation["started_at"]),
+        **{name: end.get(name) for name in facts_},
+    }
+
+
+def text(standings: Sequence[Standing]) -> str:
+    """All secrets for people, and one closing line."""
+    if not standings:
+        return "no secret is configured\n  next: add one under secrets: in the configuration, then: keyturn check"
+    counts = Counter(one.status for one in standings)
+    total = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    return "\n".join([line for one in standings for line in lines(one)] + [f"{len(standings)} in all: {total}"])
+
+
+def lines(one: Standing) -> list[str]:
+    """One secret for people: what is valid, where it is served, who is missing, what to type next."""
+    found = [f"{one.secret}  {_headline(one)}"]
+    found += [f"  problem  {problem}" for problem in one.problems]
+    found += [f"  valid    {_version_line(version)}" for version in one.valid] or ["  valid    nothing that we know of"]
+    found += [f"  serving  {key}: {_served(one, number)}" for key, number in one.sinks.items() if one.current]
+    if one.stuck:
+        found.append(f"  stuck    {one.stuck['reason']}")
+    elif one.waiting:
+        found.append(f"  waiting  {one.waiting['step']}: {one.waiting['text']}")
+    found += [f"  missing  {name} has not acknowledged" for name in one.missing]
+    found += [f"  owed     {_debt_line(debt)}" for debt in one.state.get("debts", ())]
+    found += [f"  due      {_due_line(one.due)}"] if one.due and one.due.at is not None else []
+    return [*found, *([f"  next: {one.next}"] if one.next else [])]
+
+
+def _headline(one: Standing) -> str:
+    until = one.waiting["until"] if one.waiting else None
+    said = f"{one.status} until {iso(until)}" if until and one.status in ("holding", "waiting") else one.status
+    late = sorted(one.attention & {"due", "overdue"})
+    paused = [f"paused until {iso(one.paused_until)}"] if one.paused_until else []
+    return ", ".join([said, *late, *paused])
+
+
+def _version_line(version: Mapping[str, Any]) -> str:
+    parts = [f"version {version['number']} ({version['state']})"]
+    parts += [f"{name} {version[name]}" for name in ("handle", "slot") if version[name]]
+    parts += [f"until {iso(version['expires_at'])}"] if version["expires_at"] else []
+    parts += [f"seen accepted at {', '.join(version['accepted'])}"] if version["accepted"] else []
+    return ", ".join(parts)
+
+
+def _served(one: Standing, number: int | None) -> str:
+    behind = one.current is not None and number != one.current["number"]
+    known = "an older version" if number is None else f"version {number}"
+    return f"{known}, behind" if behind else known
+
+
+def _debt_line(debt: Mapping[str, Any]) -> str:
+    where = f" at {debt['where']}" if debt["where"] else ""
+    return f"{debt['kind']} version {debt['number']}{where}"
+
+
+def _due_line(when: Due) -> str:
+    return f"{iso(when.at or 0.0)} ({when.why})"

@@ -1,0 +1,70 @@
+"""Killed before or after any journal write, with any fake vendor: the next runs finish, and nothing was lost or broken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.promises import chain_is_whole, never_broken, never_lost, no_leak
+from keyturn.states import State
+from keyturn.testing.fakes import FAKES
+from keyturn.testing.faults import Crash, CrashingJournal
+from keyturn.testing.rig import Rig
+
+VARIANTS: Mapping[str, Mapping[str, Any]] = {"console": {"way": "api"}}
+GAPLESS = ("open", "second-key", "slots", "approle")
+
+
+def rotated(folder: Path, fake: str, at: int, when: Any) -> tuple[Rig, bool]:
+    """A rotation killed at its n-th journal write; whether it got that far at all."""
+    folder.mkdir()
+    rig = Rig(folder=folder, fake=fake, account=VARIANTS.get(fake, {}))
+    rig.adopt()
+    rig.crash = lambda journal: CrashingJournal(journal, at, when)
+    died = False
+    for step in (rig.rotate, rig.run, rig.run):
+        try:
+            step()
+        except Crash:
+            died = True
+            break
+        rig.clock.advance(200)
+        rig.crash = lambda journal: journal if died else CrashingJournal(journal, at, when)
+    rig.crash = lambda journal: journal
+    return rig, died
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("fake", sorted(FAKES))
+def test_killed_at_any_journal_write_it_ends_done_or_undone_and_keeps_every_promise(
+    tmp_path: Path, fake: str, when: str
+) -> None:
+    for at in count(1):
+        rig, died = rotated(tmp_path / f"{at}", fake, at, when)
+        where = f"{fake}, killed {when} write {at}"
+        assert never_lost(rig), where
+        if fake in GAPLESS:
+            assert never_broken(rig), where
+        rig.clock.advance(rig.limits.lease_s + 1)
+        rig.settle()
+        end_is_good(rig, where)
+        if not died:
+            break
+    assert at > 20
+
+
+def end_is_good(rig: Rig, where: str) -> None:
+    state = rig.state()
+    assert state.rotation is None or state.rotation.ended, f"{where}: {state.rotation and state.rotation.stuck}"
+    if state.rotation and state.rotation.ended:
+        assert state.rotation.ended.outcome in ("done", "undone"), where
+    assert never_lost(rig), where
+    assert never_broken(rig), where
+    assert no_leak(rig), where
+    assert chain_is_whole(rig), where
+    assert [v.state for v in state.versions.values()].count(State.CURRENT) == 1, where
+    assert state.previous == (), where

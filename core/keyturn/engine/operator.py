@@ -318,5 +318,6 @@ def _promote(driver: Driver, sink: BoundSink, look: SinkLook, current: VersionSt
     result = driver.ask([driver.ask_sink(sink, "promote", request)])[0]
     if not result.done:
         raise RefusedError("repair-failed", result.why, hint=f"keyturn repair {driver.job.name}", place=driver.job.name)
+    driver.looks = driver.looks.changed()
     driver.append(ev.Repaired(version=current.id, target=sink.key))
     return True

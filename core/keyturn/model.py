@@ -175,9 +175,10 @@ class Version:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something a check found. `fatal` ones refuse a rotation; the others are warnings."""
+    """Something a check found. `fatal` ones refuse a rotation; `passing` ones may clear up by themselves."""
 
     code: str
     text: str
     fatal: bool = True
+    passing: bool = False
     hint: str = ""

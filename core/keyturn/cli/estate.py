@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
+import json
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
@@ -31,7 +33,7 @@ from keyturn.journal import JournalSettings, open_journal
 from keyturn.journal.store import Journal, Summary
 from keyturn.model import Traits
 from keyturn.plugins.hookspecs import Kind
-from keyturn.plugins.registry import Registry
+from keyturn.plugins.registry import Listed, Registry
 from keyturn.references import Resolver
 
 
@@ -116,8 +118,20 @@ class Estate:
             traits=traits,
             sinks=self._sinks(secret, frozenset(traits.artefacts)),
             overlaps=self.registry.overlap,
-            plugins={account.name: account.kind},
+            options=_digest(account.options, secret.target),
+            plugins=self._versions(account, secret),
         )
+
+    def _versions(self, account: Account, secret: ManagedSecret) -> dict[str, str]:
+        """Which plugin of which distribution serves what, for the record."""
+        used = {(Kind.PROVIDER, account.kind)}
+        used |= {(Kind.SINK, self.configuration.sinks[binding.sink].kind) for binding in secret.sinks}
+        listed = {(one.kind, one.name): f"{one.owner} {one.version}" for one in self._listed}
+        return {f"{kind} {name}": listed.get((kind, name), "") for kind, name in sorted(used)}
+
+    @cached_property
+    def _listed(self) -> list[Listed]:
+        return self.registry.listed()
 
     def _sinks(self, secret: ManagedSecret, artefacts: frozenset[str]) -> tuple[BoundSink, ...]:
         return tuple(
@@ -175,6 +189,12 @@ class Estate:
     def close(self) -> None:
         """Give everything back."""
         self._open.close()
+
+
+def _digest(*options: Any) -> str:
+    """A digest of validated options; they hold references, never values."""
+    text = json.dumps([one.model_dump(mode="json") if one is not None else None for one in options], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _remark(event: str, fields: Mapping[str, str]) -> None:

@@ -82,6 +82,7 @@ class Record:
 class Pause:
     """Let time pass until `until` (epoch s), then look again. `at_most`: when patience is the next run's."""
 
+    step: Step
     until: float
     at_most: float
     text: str

@@ -78,7 +78,10 @@ def drift(state: SecretState, findings: Findings) -> Iterable[Problem]:
         if version.handle is None:
             continue
         if version.state is State.CURRENT and version.handle not in seen:
-            yield Problem(code="current-not-listed", text=f"the vendor does not list {version.handle}, which is current")
+            text = f"the vendor does not list {version.handle}, which is current"
+            yield Problem(
+                code="current-not-listed", text=text, hint="its evidence is the probe: keyturn check --online"
+            )
         if version.refused and version.handle in seen and seen[version.handle].enabled:
             text = f"the vendor lists {version.handle} (version {version.number}), which was retired"
             yield Problem(code="retired-but-listed", text=text, fatal=False, hint=f"keyturn run {state.secret}")

@@ -139,7 +139,9 @@ def _prove_one(view: View, old: VersionState, endpoints: list[str]) -> Action | 
         return _proofs(old, decided)
     if view.now < at_most and not all(proof.verdict for proof in now.values()):
         until = view.now + view.limits.poll_s
-        return Pause(until=until, at_most=at_most, text=f"waiting for version {old.number} to be refused")
+        return Pause(
+            step=Step.PROVE, until=until, at_most=at_most, text=f"waiting for version {old.number} to be refused"
+        )
     return _not_proven(view, old, now)
 
 

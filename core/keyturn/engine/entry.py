@@ -37,7 +37,7 @@ class Ask:
 
 def rotate(bench: Bench, job: Job, ask: Ask) -> Outcome:
     """Begin a rotation and carry it as far as it goes now. Raises RefusedError before anything was changed."""
-    with holding(bench, job.secret.subject) as held:
+    with holding(bench, job.name) as held:
         driver = Driver(bench, job, held)
         again = _asked_before(driver, ask)
         if again:
@@ -54,7 +54,7 @@ def rotate(bench: Bench, job: Job, ask: Ask) -> Outcome:
 
 def resume(bench: Bench, job: Job, *, supplied: Bundle | None = None, wait_s: float = 0.0) -> Outcome:
     """Carry on with whatever is in flight or owed."""
-    with holding(bench, job.secret.subject, wait_s=wait_s) as held:
+    with holding(bench, job.name, wait_s=wait_s) as held:
         driver = Driver(bench, job, held)
         driver.supplied = supplied or Bundle()
         return carry_on(driver)
@@ -70,7 +70,7 @@ def carry_on(driver: Driver) -> Outcome:
 
 def rollback(bench: Bench, job: Job, ask: Ask) -> Outcome:
     """Rotate back to the version that was current before, while both live."""
-    with holding(bench, job.secret.subject) as held:
+    with holding(bench, job.name) as held:
         driver = Driver(bench, job, held)
         target = _rollback_target(driver.state, ask.to_number)
         plan = make_plan(job, driver.state, mode=Mode.ROLLBACK)

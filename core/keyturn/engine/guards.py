@@ -77,7 +77,7 @@ def _vendor(view: View, old: VersionState) -> Iterable[Finding]:
         return
     for problem in vendor.problems:
         if problem.fatal:
-            yield True, problem.text
+            yield not problem.passing, problem.text
     enabled = {seen.handle for seen in vendor.seen if seen.enabled}
     if view.to.handle and view.to.handle not in enabled:
         yield True, f"{view.to.handle} (version {view.to.number}) is not accepted everywhere at the vendor"

@@ -47,7 +47,7 @@ def _send(view: View, sent: int) -> Action:
         return Leave(step=Step.ISSUE, kind="retry", text=f"issue could not be sent: {failure.why}")
     if failure and view.now < failure.at + view.limits.poll_s:
         until = failure.at + view.limits.poll_s
-        return Pause(until=until, at_most=until, text="issue is tried again")
+        return Pause(step=Step.ISSUE, until=until, at_most=until, text="issue is tried again")
     return IssueNow()
 
 
@@ -78,6 +78,7 @@ def settle(view: View, doubt: Sequence[AttemptState]) -> Action:
         )
     if look.at < final_at:
         return Pause(
+            step=Step.ISSUE,
             until=min(final_at, look.at + view.limits.poll_s),
             at_most=final_at,
             text="the answer to issue was lost; looking at the vendor",
@@ -142,5 +143,5 @@ def retire_failure(view: View, step: Step, half: Half, version: str) -> Action |
         return Leave(step=step, kind="retry", text=f"{half.value} did not work yet: {failure.why}")
     if view.now < failure.at + view.limits.poll_s:
         until = failure.at + view.limits.poll_s
-        return Pause(until=until, at_most=until, text=f"{half.value} is tried again")
+        return Pause(step=step, until=until, at_most=until, text=f"{half.value} is tried again")
     return None

@@ -41,7 +41,7 @@ class BoundSink:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """One configured secret, its provider account and its places."""
+    """One configured secret, its provider account and its places. `options`: a digest of what is configured for it."""
 
     secret: ManagedSecret
     account: Account
@@ -49,6 +49,7 @@ class Job:
     traits: Traits
     sinks: tuple[BoundSink, ...]
     overlaps: Callable[[str], Overlap]
+    options: str = ""
     plugins: Mapping[str, str] = field(default_factory=dict)
 
     @property

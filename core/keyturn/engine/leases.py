@@ -50,9 +50,12 @@ class Held:
 
 
 @contextmanager
-def holding(bench: Bench, subject: str, *, wait_s: float = 0.0) -> Iterator[Held]:
-    """Hold the subject. Raises HeldElsewhereError after `wait_s` seconds of trying."""
-    held = Held(bench, _acquire(bench, subject, bench.clock.monotonic() + wait_s))
+def holding(bench: Bench, secret: str, *, wait_s: float = 0.0) -> Iterator[Held]:
+    """Hold a secret, and with it its subject, which the journal binds to one secret for good (ADR 0006).
+
+    Raises HeldElsewhereError after `wait_s` seconds of trying, or when the lease was lost on the way.
+    """
+    held = Held(bench, _acquire(bench, secret, bench.clock.monotonic() + wait_s))
     try:
         yield held
     except LeaseLost as lost:
@@ -60,17 +63,17 @@ def holding(bench: Bench, subject: str, *, wait_s: float = 0.0) -> Iterator[Held
             "lease-lost",
             "this runner lost its lease: it was stopped for too long, and another one may be at work",
             hint="nothing to undo: run the command again",
-            place=subject,
+            place=secret,
         ) from lost
     finally:
         held.stop()
         bench.journal.release(held.lease)
 
 
-def _acquire(bench: Bench, subject: str, until: float) -> Lease:
+def _acquire(bench: Bench, secret: str, until: float) -> Lease:
     while True:
         try:
-            return bench.journal.acquire(subject, bench.runner, ttl_s=bench.limits.lease_s)
+            return bench.journal.acquire(secret, bench.runner, ttl_s=bench.limits.lease_s)
         except LeaseHeld as held:
             if is_dead(held.lease.runner):
                 bench.journal.bury(held.lease)

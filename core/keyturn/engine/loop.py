@@ -104,7 +104,7 @@ def _pause(driver: Driver, action: act.Pause) -> Outcome | None:
         min(action.until - now, driver.bench.limits.lease_s / 6)
     )
     if interrupted or action.at_most - now > driver.bench.limits.patience_s:
-        return _left(driver, act.Leave(step=Step.ISSUE, kind="retry", text=action.text, until=action.until))
+        return _left(driver, act.Leave(step=action.step, kind="retry", text=action.text, until=action.until))
     return None
 
 

@@ -32,7 +32,7 @@ WAIT_S = 10.0
 
 def acknowledge(bench: Bench, job: Job, *, number: int, consumer: str, waive: bool, reason: str) -> Outcome:
     """Record that a consumer reads this version (or that a named operator waives it)."""
-    with holding(bench, job.secret.subject, wait_s=WAIT_S) as held:
+    with holding(bench, job.name, wait_s=WAIT_S) as held:
         driver = Driver(bench, job, held)
         version = _version(driver.state, number)
         known = [one.name for one in job.consumers]
@@ -46,7 +46,7 @@ def acknowledge(bench: Bench, job: Job, *, number: int, consumer: str, waive: bo
 
 def change_hold(bench: Bench, job: Job, *, until: float | None, reason: str) -> Outcome:
     """Move the end of the hold, or end it now (`until` None)."""
-    with holding(bench, job.secret.subject, wait_s=WAIT_S) as held:
+    with holding(bench, job.name, wait_s=WAIT_S) as held:
         driver = Driver(bench, job, held)
         _open_rotation(driver)
         at = driver.now() if until is None else until
@@ -56,7 +56,7 @@ def change_hold(bench: Bench, job: Job, *, until: float | None, reason: str) -> 
 
 def pause(bench: Bench, job: Job, *, until: float, reason: str) -> Outcome:
     """No rotation begins by schedule until then; 0 ends the pause."""
-    with holding(bench, job.secret.subject, wait_s=WAIT_S) as held:
+    with holding(bench, job.name, wait_s=WAIT_S) as held:
         driver = Driver(bench, job, held)
         driver.append(ev.Paused(until=until, reason=reason))
         return _quiet(job, "paused" if until else "no longer paused", "keyturn status")
@@ -64,7 +64,7 @@ def pause(bench: Bench, job: Job, *, until: float, reason: str) -> Outcome:
 
 def drop(bench: Bench, job: Job, *, what: str, reason: str) -> Outcome:
     """Take an endpoint, sink or consumer out of the rotation in flight, then carry on."""
-    with holding(bench, job.secret.subject, wait_s=WAIT_S) as held:
+    with holding(bench, job.name, wait_s=WAIT_S) as held:
         driver = Driver(bench, job, held)
         frozen = _open_rotation(driver).frozen
         known = [*frozen.endpoints, *(s.key for s in frozen.sinks), *(c.name for c in frozen.consumers)]
@@ -76,7 +76,7 @@ def drop(bench: Bench, job: Job, *, what: str, reason: str) -> Outcome:
 
 def abandon(bench: Bench, job: Job, *, reason: str) -> Outcome:
     """Undo, before the point of no return; after it, end the rotation and leave what remains as debts."""
-    with holding(bench, job.secret.subject, wait_s=WAIT_S) as held:
+    with holding(bench, job.name, wait_s=WAIT_S) as held:
         driver = Driver(bench, job, held)
         rotation = driver.state.rotation
         if rotation is None or not rotation.open:
@@ -132,7 +132,7 @@ class Adoption:
 
 def adopt(bench: Bench, job: Job, adoption: Adoption) -> Outcome:
     """Record an existing value as current, once it was seen accepted everywhere. Adoption never rotates."""
-    with holding(bench, job.secret.subject, wait_s=WAIT_S) as held:
+    with holding(bench, job.name, wait_s=WAIT_S) as held:
         driver = Driver(bench, job, held)
         if driver.state.current:
             return _label(driver, f"version {driver.state.current.number} is current already")
@@ -262,7 +262,7 @@ def _value_problems(driver: Driver, found: InspectResponse, version_id: str, han
 
 def repair(bench: Bench, job: Job, *, sink: str | None = None) -> Outcome:
     """Copy the journal's current version into sinks that are empty or older and ours; never over a foreign value."""
-    with holding(bench, job.secret.subject, wait_s=WAIT_S) as held:
+    with holding(bench, job.name, wait_s=WAIT_S) as held:
         driver = Driver(bench, job, held)
         if driver.state.current is None:
             raise RefusedError(

@@ -129,6 +129,7 @@ def _frozen(job: Job, overlap: str, choices: Choices, mode: Mode) -> Frozen:
         hold_max_s=policy.hold_max_s,
         retire_window=policy.retire_window,
         outage_s=choices.outage_s,
+        options=job.options,
         plugins=job.plugins,
     )
 

@@ -31,6 +31,7 @@ def verify(view: View) -> Action | None:
         return look
     if view.now < at_most:
         return Pause(
+            step=Step.VERIFY,
             until=view.now + view.limits.poll_s,
             at_most=at_most,
             text=f"waiting for {', '.join(waiting)} to accept version {view.to.number}",

@@ -92,7 +92,7 @@ def _read_back(driver: Driver, action: Effects, attempts: Sequence[str]) -> None
         for target, attempt in zip(action.targets, attempts, strict=True)
         if driver.rotation.finished(action.verb, target)
     ]
-    sinks = [driver.job.sink(target) for target, _ in written]
+    sinks = [_bound(driver, target) for target, _ in written]
     by_id = driver.to.id if action.verb == "stage" else None
     results = driver.ask(
         [driver.ask_sink(s, "read", ReadRequest(call=driver.sink_call(s), version_id=by_id)) for s in sinks]
@@ -110,6 +110,12 @@ def _as_written(driver: Driver, sink: BoundSink, result: Result) -> bool:
     return driver.fingerprints(result.answer.bundle) == driver.fingerprints(_stored(driver, sink))
 
 
+def _bound(driver: Driver, key: str) -> BoundSink:
+    """The place as the rotation froze it: a changed field map touches the next rotation."""
+    frozen = next(sink for sink in driver.rotation.frozen.sinks if sink.key == key)
+    return replace(driver.job.sink(key), fields=frozen.fields)
+
+
 def _stored(driver: Driver, sink: BoundSink) -> Bundle:
     return sink.stored(driver.bundle(driver.to.id) or Bundle())
 
@@ -119,7 +125,7 @@ def _meta(driver: Driver) -> dict[str, str]:
 
 
 def _stage(driver: Driver, verb: str, target: str) -> Ask:
-    sink = driver.job.sink(target)
+    sink = _bound(driver, target)
     request = StageRequest(
         call=driver.sink_call(sink),
         version=SinkVersion(id=driver.to.id, number=driver.to.number),
@@ -130,7 +136,7 @@ def _stage(driver: Driver, verb: str, target: str) -> Ask:
 
 
 def _promote(driver: Driver, verb: str, target: str) -> Ask:
-    sink = driver.job.sink(target)
+    sink = _bound(driver, target)
     found = driver.looks.sinks[target].found
     request = PromoteRequest(
         call=driver.sink_call(sink),
@@ -144,7 +150,7 @@ def _promote(driver: Driver, verb: str, target: str) -> Ask:
 
 
 def _discard(driver: Driver, verb: str, target: str) -> Ask:
-    sink = driver.job.sink(target)
+    sink = _bound(driver, target)
     return driver.ask_sink(sink, verb, DiscardRequest(call=driver.sink_call(sink), version_id=driver.to.id))
 
 

@@ -29,12 +29,15 @@ def undo(view: View) -> Action:
         return Record(bodies=(Forward(reason="issue took effect after all, which ended the old version"),))
     return (
         withdraw(view, Step.ISSUE)
-        or effects(
-            view, Step.STAGE, "discard", [s.key for s in view.plan.sinks if view.rotation.finished("stage", s.key)]
-        )
+        or effects(view, Step.STAGE, "discard", _staged(view))
         or effects(view, Step.RELEASE, "release", _quiesced(view))
         or _old_is_good(view)
     )
+
+
+def _staged(view: View) -> list[str]:
+    """Places where a stage was asked for, whatever was heard of it."""
+    return [sink.key for sink in view.plan.sinks if ("stage", sink.key, view.to.id) in view.rotation.sent]
 
 
 def _quiesced(view: View) -> list[str]:
@@ -71,7 +74,7 @@ def _old_is_good(view: View) -> Action:
     at_most = view.looks.began_at + view.traits.activation_s
     if view.now < at_most:
         until = view.now + view.limits.poll_s
-        return Pause(until=until, at_most=at_most, text=f"waiting for {', '.join(silent)} to answer")
+        return Pause(step=Step.VERIFY, until=until, at_most=at_most, text=f"waiting for {', '.join(silent)} to answer")
     return Leave(
         step=Step.VERIFY, kind="retry", text=f"{', '.join(silent)} did not say that the old version is accepted"
     )

@@ -83,7 +83,7 @@ def effects(view: View, step: Step, verb: str, targets: Sequence[str]) -> Action
         return Leave(step=step, kind="retry", text=f"{verb} at {target} did not work yet: {failure.why}")
     wait_until = max((failures[t].at + view.limits.poll_s for t in ready if t in failures), default=0.0)
     if wait_until > view.now and all(t in failures for t in ready):
-        return Pause(until=wait_until, at_most=wait_until, text=f"{verb} is tried again")
+        return Pause(step=step, until=wait_until, at_most=wait_until, text=f"{verb} is tried again")
     return Effects(step=step, verb=verb, targets=tuple(ready))
 
 

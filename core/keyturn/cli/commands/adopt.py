@@ -20,7 +20,14 @@ from keyturn.cli.app import Command, Report, Session
 @click.option("--slot", metavar="S", help="The slot it stands in, where the vendor has slots.")
 @click.pass_obj
 def adopt(
-    session: Session, *, name: str, sink: str | None, from_vendor: bool, from_stdin: bool, handle: str | None, slot: str | None
+    session: Session,
+    *,
+    name: str,
+    sink: str | None,
+    from_vendor: bool,
+    from_stdin: bool,
+    handle: str | None,
+    slot: str | None,
 ) -> Report:
     """Take over a value that exists as the current version. Adoption never rotates.
 
@@ -29,7 +36,7 @@ def adopt(
     \b
       keyturn adopt gateway/sideband --from-sink vault-eu --handle kong-20260101-9f3c
     """
-    from keyturn.cli.adopting import adopt_one  # noqa: PLC0415 - help does without it
+    from keyturn.cli.acting.adopt import adopt_one  # noqa: PLC0415 - help does without it
 
     return adopt_one(session, name, sink, handle, slot, from_vendor=from_vendor, from_stdin=from_stdin)
 
@@ -40,6 +47,6 @@ def adopt(
 @click.pass_obj
 def repair(session: Session, *, name: str, sink: str | None) -> Report:
     """Copy the current version into sinks that are empty or older and ours. Never over a foreign value."""
-    from keyturn.cli.adopting import repair_one  # noqa: PLC0415 - help does without it
+    from keyturn.cli.acting.adopt import repair_one  # noqa: PLC0415 - help does without it
 
     return repair_one(session, name, sink)

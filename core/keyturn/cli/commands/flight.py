@@ -18,19 +18,23 @@ reason_needed = click.option("--reason", required=True, metavar="TEXT", help="Wh
     metavar="FIELD=@FILE",
     help="Bring a value that the rotation waits for: from a private file, or FIELD=- for standard input; repeatable.",
 )
-@click.option("--drop", metavar="WHAT", help="Leave an endpoint, sink or consumer out of this rotation. Needs --reason.")
+@click.option(
+    "--drop", metavar="WHAT", help="Leave an endpoint, sink or consumer out of this rotation. Needs --reason."
+)
 @reason_option
 @click.option("--detailed-exitcode", "detailed", is_flag=True, help="10: nothing in flight. 11: holding or waiting.")
 @click.pass_obj
-def resume(session: Session, *, name: str, supply: tuple[str, ...], drop: str | None, reason: str, detailed: bool) -> Report:
+def resume(
+    session: Session, *, name: str, supply: tuple[str, ...], drop: str | None, reason: str, detailed: bool
+) -> Report:
     """Carry on with a rotation in flight, or with what an ended one still owes.
 
     \b
       keyturn resume payments/circle-entity --supply recovery_file=@recovery.dat
     """
-    from keyturn.cli import flying  # noqa: PLC0415 - help does without it
+    from keyturn.cli.acting import flight  # noqa: PLC0415 - help does without it
 
-    return flying.resume(session, name, supply, drop, reason, detailed=detailed)
+    return flight.resume(session, name, supply, drop, reason, detailed=detailed)
 
 
 @click.command(cls=Command)
@@ -43,9 +47,9 @@ def rollback(session: Session, *, name: str, number: int | None, reason: str) ->
 
     A rotation of its own, with announcement and hold. Refused once the old version's retire was sent.
     """
-    from keyturn.cli import flying  # noqa: PLC0415 - help does without it
+    from keyturn.cli.acting import flight  # noqa: PLC0415 - help does without it
 
-    return flying.rollback(session, name, number, reason)
+    return flight.rollback(session, name, number, reason)
 
 
 @click.command(cls=Command)
@@ -58,9 +62,9 @@ def abandon(session: Session, *, name: str, reason: str) -> Report:
     Before the point of no return it is undone, and the old version stays. After it the new version stays, and what
     remains to be done with the old one is owed; every run tries it again.
     """
-    from keyturn.cli import flying  # noqa: PLC0415 - help does without it
+    from keyturn.cli.acting import flight  # noqa: PLC0415 - help does without it
 
-    return flying.abandon(session, name, reason)
+    return flight.abandon(session, name, reason)
 
 
 @click.command(cls=Command)
@@ -76,9 +80,9 @@ def ack(session: Session, *, name: str, number: int, consumer: str, waive: bool,
     \b
       keyturn ack gateway/sideband --version 12 --consumer kong-eu
     """
-    from keyturn.cli import flying  # noqa: PLC0415 - help does without it
+    from keyturn.cli.acting import flight  # noqa: PLC0415 - help does without it
 
-    return flying.ack(session, name, number, consumer, reason, waive=waive)
+    return flight.ack(session, name, number, consumer, reason, waive=waive)
 
 
 @click.command(cls=Command)
@@ -89,6 +93,6 @@ def ack(session: Session, *, name: str, number: int, consumer: str, waive: bool,
 @click.pass_obj
 def hold(session: Session, *, name: str, end: bool, until: str | None, reason: str) -> Report:
     """End the hold, or move its end. Required acknowledgements stay required."""
-    from keyturn.cli import flying  # noqa: PLC0415 - help does without it
+    from keyturn.cli.acting import flight  # noqa: PLC0415 - help does without it
 
-    return flying.hold(session, name, until, reason, end=end)
+    return flight.hold(session, name, until, reason, end=end)

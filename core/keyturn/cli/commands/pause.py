@@ -18,6 +18,6 @@ def pause(session: Session, *, globs: tuple[str, ...], until: str | None, end: b
 
     A rotation in flight goes on, and keyturn rotate still works.
     """
-    from keyturn.cli import flying  # noqa: PLC0415 - help does without it
+    from keyturn.cli.acting import flight  # noqa: PLC0415 - help does without it
 
-    return flying.pause(session, globs, until, reason, end=end)
+    return flight.pause(session, globs, until, reason, end=end)

@@ -18,7 +18,9 @@ from keyturn.cli.app import Command, Report, Session
     help="Rotate only if the plan is still the one with this digest (see keyturn plan); repeatable.",
 )
 @click.option("--yes", is_flag=True, help="Rotate without showing the plan and asking.")
-@click.option("--request", default="", metavar="ID", help="Happens once: the same ID again carries on, or does nothing.")
+@click.option(
+    "--request", default="", metavar="ID", help="Happens once: the same ID again carries on, or does nothing."
+)
 @click.option("--wait", metavar="DURATION", help="How long to wait for a secret that another runner works on.")
 @click.option("--first", "mode", flag_value="first", help="The first version: nothing is there to retire.")
 @click.option(
@@ -27,7 +29,9 @@ from keyturn.cli.app import Command, Report, Session
     flag_value="current-dead",
     help="The vendor no longer accepts the current version, or its value is lost. Needs --reason.",
 )
-@click.option("--force", is_flag=True, help="Rotate although the current version is younger than min_age. Needs --reason.")
+@click.option(
+    "--force", is_flag=True, help="Rotate although the current version is younger than min_age. Needs --reason."
+)
 @click.option(
     "--compromised",
     is_flag=True,
@@ -47,6 +51,6 @@ def rotate(session: Session, *, detailed: bool, **asked: object) -> Report:
       keyturn rotate gateway/sideband --plan 3f9a1c20b7d4e581
       keyturn rotate --match 'payments/*' --yes --request change-4711
     """
-    from keyturn.cli.rotating import Asked, rotate_all  # noqa: PLC0415 - help does without it
+    from keyturn.cli.acting.rotate import Asked, rotate_all  # noqa: PLC0415 - help does without it
 
     return rotate_all(session, Asked(**asked), detailed=detailed)  # type: ignore[arg-type]

@@ -57,7 +57,7 @@ def open_(estate: Estate, name: str, *, number: int | None, out: Path, reason: s
     if out.exists() or out.is_symlink():
         raise UsageError("file-exists", "something stands there already", hint="name a new file", place=str(out))
     job = estate.job(name)
-    with holding(estate.bench, job.secret.subject, wait_s=WAIT_S) as held:
+    with holding(estate.bench, job.name, wait_s=WAIT_S) as held:
         driver = Driver(estate.bench, job, held)
         version = _version(driver, number)
         bundle = driver.bundle(version.id)

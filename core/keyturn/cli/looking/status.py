@@ -1,4 +1,4 @@
-"""`keyturn status`: what is true of each secret, from its summary row and the configuration alone. History is not read."""
+"""`keyturn status`: what is true of each secret, from its summary row and the configuration; history is not read."""
 
 from __future__ import annotations
 
@@ -171,9 +171,7 @@ def _sinks(state: Mapping[str, Any], secret: ManagedSecret | None) -> dict[str, 
     return {key: serves(key) for key in keys}
 
 
-def _next(
-    name: str, status: str, state: Mapping[str, Any], secret: ManagedSecret | None, when: Due | None
-) -> str:
+def _next(name: str, status: str, state: Mapping[str, Any], secret: ManagedSecret | None, when: Due | None) -> str:
     """The exact command to type; empty where there is nothing to do."""
     rotation = state.get("rotation")
     missing = _missing(state)

@@ -52,7 +52,9 @@ def required_reason(reason: str, *options: str) -> None:
     if options and not reason.strip():
         given = " and ".join(options)
         verb = "needs" if len(options) == 1 else "need"
-        raise UsageError("reason-needed", f"{given} {verb} a reason", hint="add --reason TEXT; it goes into the journal")
+        raise UsageError(
+            "reason-needed", f"{given} {verb} a reason", hint="add --reason TEXT; it goes into the journal"
+        )
 
 
 def report(

@@ -1,0 +1,1 @@
+"""What the acting commands do, and what they say is true afterwards."""

@@ -1,0 +1,85 @@
+"""`keyturn adopt` and `keyturn repair`."""
+
+from __future__ import annotations
+
+import json
+
+from keyturn.cli.acting.flight import standard_input, text_of
+from keyturn.cli.acting.shared import on_one
+from keyturn.cli.app import Report, Session
+from keyturn.cli.estate import Estate
+from keyturn.engine.job import Job
+from keyturn.engine.loop import Outcome
+from keyturn.engine.operator import Adoption, adopt, repair
+from keyturn.errors import UsageError
+from keyturn.secret import Bundle, Secret
+
+
+def adopt_one(
+    session: Session,
+    name: str,
+    sink: str | None,
+    handle: str | None,
+    slot: str | None,
+    *,
+    from_vendor: bool,
+    from_stdin: bool,
+) -> Report:
+    """Take a value over from exactly one place."""
+    if sum((bool(sink), from_vendor, from_stdin)) != 1:
+        raise UsageError(
+            "adopt-from",
+            "expected one of --from-sink, --from-vendor and --from-stdin",
+            hint=f"keyturn adopt {name} --from-sink SINK",
+        )
+    raw = text_of(standard_input(), "standard input") if from_stdin else None
+
+    def do(estate: Estate, job: Job) -> Outcome:
+        _check_sink(job, sink)
+        bundle = _bundle(job, raw) if raw else None
+        adoption = Adoption(sink=sink, from_vendor=from_vendor, bundle=bundle, handle=handle, slot=slot)
+        return adopt(estate.bench, job, adoption)
+
+    return on_one(session, name, do)
+
+
+def repair_one(session: Session, name: str, sink: str | None) -> Report:
+    """Bring sinks back to the current version."""
+
+    def do(estate: Estate, job: Job) -> Outcome:
+        _check_sink(job, sink)
+        return repair(estate.bench, job, sink=sink)
+
+    return on_one(session, name, do)
+
+
+def _check_sink(job: Job, sink: str | None) -> None:
+    known = sorted({one.sink for one in job.sinks})
+    if sink and sink not in known:
+        raise UsageError("sink-unknown", f"{sink} is no sink of {job.name}", hint=f"one of: {', '.join(known)}")
+
+
+def _bundle(job: Job, raw: Secret) -> Bundle:
+    """A JSON object of fields, or the bare value of the only field."""
+    wanted = [field.name for field in job.traits.fields if not field.artefact]
+    found = _fields(raw)
+    if found is None and len(wanted) == 1:
+        return Bundle({wanted[0]: raw})
+    if found is None or set(found) != set(wanted):
+        raise UsageError(
+            "adopt-fields",
+            f"expected a JSON object with the text fields {', '.join(wanted)}",
+            hint=f"keyturn adopt {job.name} --from-stdin < FILE",
+            place=job.name,
+        )
+    return Bundle(found)
+
+
+def _fields(raw: Secret) -> dict[str, str] | None:
+    try:
+        data = json.loads(raw.reveal())
+    except ValueError:
+        return None
+    if not isinstance(data, dict) or not all(isinstance(value, str) for value in data.values()):
+        return None
+    return data

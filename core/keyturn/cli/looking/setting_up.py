@@ -1,0 +1,80 @@
+"""`keyturn init`: a small valid configuration, a private state folder, an age identity and the journal."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from keyturn.cli.app import Report
+from keyturn.cli.examples import CONFIGURATION, EXAMPLE
+from keyturn.clock import SystemClock
+from keyturn.config import load, locate, read
+from keyturn.errors import UsageError
+from keyturn.escrow import new_identity
+from keyturn.files import private_folder, write_private
+from keyturn.journal import JournalSettings, make_journal
+from keyturn.plugins.registry import Registry
+
+NAME = "keyturn.yaml"
+STATE = "state"
+IDENTITY = "age.key"
+JOURNAL = "journal.db"
+
+
+def init(folder: Path, config: str | None, *, example: bool) -> Report:
+    """The answer of `init`: everything in a new place, or just the journal of a configuration that has none.
+
+    Raises UsageError `journal-exists` where both are there, or what is wrong with the configuration.
+    """
+    named = locate(config) if config else folder / NAME
+    if named.exists():
+        return _journal_of(named)
+    return _from_nothing(folder, example=example)
+
+
+def _from_nothing(folder: Path, *, example: bool) -> Report:
+    folder.mkdir(parents=True, exist_ok=True)
+    state = private_folder(folder / STATE)
+    recipient = new_identity(state / IDENTITY)
+    make_journal(JournalSettings(kind="sqlite", path=state / JOURNAL), clock=SystemClock()).close()
+    write_private(folder / NAME, (CONFIGURATION + (EXAMPLE if example else "")).encode(), new=True)
+    made = [folder / NAME, state / IDENTITY, state / JOURNAL]
+    config = "" if folder.resolve() == Path.cwd() else f" --config {shlex.quote(str(folder / NAME))}"
+    steps = [
+        f"keep a copy of {state / IDENTITY} elsewhere: it opens what the escrow seals",
+        f"name providers, sinks and secrets in {folder / NAME}",
+        f"keyturn check --online{config}",
+        f"keyturn adopt NAME --from-sink SINK{config}",
+    ]
+    return _report(made, steps, recipient)
+
+
+def _journal_of(path: Path) -> Report:
+    source = read(path)
+    configuration = load(source, Registry(source.plugins).find)
+    configuration.require_usable()
+    settings = configuration.journal
+    if settings.path is None:
+        raise UsageError(
+            "journal-kind",
+            f"init makes journals of kind sqlite, not {settings.kind}",
+            hint="write journal: {kind: sqlite, path: state/journal.db}",
+            place=str(path),
+        )
+    if settings.path.exists():
+        raise UsageError(
+            "journal-exists",
+            f"{path} and its journal are there already, and nothing was changed",
+            hint="keyturn check, or name another place: keyturn init --folder PATH",
+            place=str(settings.path),
+        )
+    private_folder(settings.path.parent)
+    make_journal(JournalSettings(kind=settings.kind, path=settings.path), clock=SystemClock()).close()
+    return _report([settings.path], ["keyturn check --online"], None)
+
+
+def _report(made: list[Path], steps: list[str], recipient: str | None) -> Report:
+    lines = [f"made {path}" for path in made] + [f"  next: {step}" for step in steps]
+    return Report(
+        data={"made": [str(path) for path in made], "recipient": recipient, "next": steps}, text="\n".join(lines)
+    )

@@ -1,0 +1,174 @@
+"""Alerts: what a person should look at, told once each to whoever is on call. Never a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+
+from keyturn.clock import iso
+from keyturn.config.model import AlertSettings
+from keyturn.engine import events as ev
+from keyturn.engine.driver import Driver
+from keyturn.engine.job import Bench, Job
+from keyturn.engine.leases import holding
+from keyturn.errors import HeldElsewhereError, PluginError, Refused
+from keyturn.journal.store import Summary
+from keyturn.process import run
+from keyturn.schedule import Due, DueStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing to look at. `key` names this very occurrence; `attention`: the exit code says so too."""
+
+    key: str
+    what: str
+    text: str
+    next: str
+    attention: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """One secret after a round: its summary row, where it stands in its schedule, and the time (epoch s)."""
+
+    name: str
+    row: Summary | None
+    due: Due
+    now: float
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What a person should look at."""
+        return alerts_due(self.name, self.row, self.due, self.now)
+
+
+def alerts_due(name: str, row: Summary | None, due: Due, now: float) -> tuple[Finding, ...]:
+    """What a person should look at: stuck, hold past its maximum, unmanaged, overdue, due while paused. Pure."""
+    found = [_stuck(name, row), _hold_max(name, row, now), _unmanaged(name, row), _late(name, row, due, now)]
+    return tuple(finding for finding in found if finding)
+
+
+def _stuck(name: str, row: Summary | None) -> Finding | None:
+    rotation = row.state.get("rotation") if row else None
+    if row is None or rotation is None or row.status != "stuck":
+        return None
+    stuck = rotation["stuck"]
+    return Finding(
+        key=f"stuck:{rotation['id']}:{stuck['code']}",
+        what="stuck",
+        text=f"stuck: {stuck['reason']}",
+        next=stuck["next"],
+        attention=False,  # its outcome has the exit code already
+    )
+
+
+def _hold_max(name: str, row: Summary | None, now: float) -> Finding | None:
+    rotation = row.state.get("rotation") if row else None
+    if not rotation or not rotation["open"] or None in (rotation["published_at"], rotation["hold_max_s"]):
+        return None
+    until = rotation["published_at"] + rotation["hold_max_s"]
+    if now < until:
+        return None
+    missing = ", ".join((rotation["waiting"] or {}).get("missing", ())) or "nobody"
+    return Finding(
+        key=f"hold-max:{rotation['id']}",
+        what="hold-max",
+        text=f"old and new have both served since before hold_max ended at {iso(until)}; missing: {missing}",
+        next=f"keyturn status {name}",
+        attention=False,
+    )
+
+
+def _unmanaged(name: str, row: Summary | None) -> Finding | None:
+    if row is not None and row.status != "unmanaged":
+        return None
+    return Finding(
+        key="unmanaged",
+        what="unmanaged",
+        text="unmanaged: there is no current version yet",
+        next=f"keyturn adopt {name} --from-sink SINK, or keyturn rotate {name} --first",
+    )
+
+
+def _late(name: str, row: Summary | None, due: Due, now: float) -> Finding | None:
+    state = row.state if row else {}
+    current = next((v["id"] for v in state.get("versions", []) if v["state"] == "current"), "")
+    paused = state.get("paused_until", 0.0)
+    if paused > now and due.status in (DueStatus.DUE, DueStatus.OVERDUE):
+        text = f"paused until {iso(paused)}, although due: {due.why}"
+        return Finding(key=f"paused:{current}", what="paused", text=text, next=f"keyturn pause {name} --end")
+    if due.status is DueStatus.OVERDUE:
+        text = f"overdue: {due.why}"
+        return Finding(key=f"overdue:{current}", what="overdue", text=text, next=f"keyturn rotate {name}")
+    return None
+
+
+def send_alerts(
+    bench: Bench, targets: Iterable[AlertSettings], jobs: Mapping[str, Job], standings: Iterable[Standing]
+) -> list[str]:
+    """Send what was not sent yet, and journal it: at least once each. What could not be delivered comes back."""
+    listed = list(targets)
+    return [trouble for one in standings if listed for trouble in _send(bench, listed, jobs[one.name], one)]
+
+
+def _send(bench: Bench, targets: list[AlertSettings], job: Job, standing: Standing) -> Iterator[str]:
+    try:
+        with holding(bench, job.secret.subject) as held:
+            driver = Driver(bench, job, held)
+            for finding in standing.findings:
+                for target in targets:
+                    yield from _send_once(driver, target, finding)
+    except HeldElsewhereError:
+        return  # whoever works on it now, or the next run, sends it
+
+
+def _send_once(driver: Driver, target: AlertSettings, finding: Finding) -> Iterator[str]:
+    where = target.exec[0] if target.exec else urlsplit(target.url or "").hostname or ""
+    key = f"{finding.key}@{where}"
+    if key in driver.state.alerts:
+        return
+    try:
+        _deliver(target, _facts(driver, finding), driver.bench.limits.notify_s)
+    except PluginError as error:
+        yield f"{driver.job.name}: {error.why}"
+    else:
+        driver.append(ev.Alerted(key=key, text=finding.text))
+
+
+def _facts(driver: Driver, finding: Finding) -> dict[str, str]:
+    """What is told. The chain's head leaves the machine with it, so that a shortened journal shows."""
+    seq, head = driver.bench.journal.heads().get(driver.job.name, (0, ""))
+    return {
+        "event": "alert",
+        "secret": driver.job.name,
+        "what": finding.what,
+        "text": finding.text,
+        "next": finding.next,
+        "at": iso(driver.now()),
+        "head": f"{seq}:{head}",
+    }
+
+
+def _deliver(target: AlertSettings, facts: Mapping[str, str], timeout_s: float) -> None:
+    """Tell one place. Raises NotSent, Refused or Doubt."""
+    if target.exec:
+        env = {f"KEYTURN_{name.upper()}": text for name, text in facts.items()}
+        finished = run(target.exec, env=env, timeout_s=timeout_s)
+        if finished.code != 0:
+            raise Refused(f"{target.exec[0]} ended with exit code {finished.code}", code="alert-exit")
+    elif target.url:
+        _post(target.url, facts, timeout_s)
+
+
+def _post(url: str, facts: Mapping[str, str], timeout_s: float) -> None:
+    host = urlsplit(url).hostname
+    try:
+        answer = httpx.post(url, json=dict(facts), timeout=timeout_s, trust_env=False, follow_redirects=False)
+    except httpx.HTTPError as error:
+        raise Refused(f"{host} did not take it: {type(error).__name__}", code="unreachable") from error
+    if not answer.is_success:
+        raise Refused(f"{host} answered {answer.status_code}", code=f"http-{answer.status_code}")

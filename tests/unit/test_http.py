@@ -41,7 +41,10 @@ class Scripted:
             with taken:
                 if self._over.is_set():
                     return
-                self.requests.append(self._read(taken))
+                request = self._read(taken)
+                if not request:
+                    continue
+                self.requests.append(request)
                 with suppress(ConnectionError):  # a client that has had enough
                     taken.sendall(self._answer)
                 if self._hang:
@@ -50,20 +53,21 @@ class Scripted:
     @staticmethod
     def _read(taken: socket.socket) -> bytes:
         """One request, head and body: an unread rest would turn the close into a reset."""
-        got = b""
-        while b"\r\n\r\n" not in got:
-            got += taken.recv(65536)
-        head, _, body = got.partition(b"\r\n\r\n")
-        lines = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-        wanted = int(lines[0].split(b":")[1]) if lines else 0
-        while len(body) < wanted:
-            body += taken.recv(65536)
-        return head + b"\r\n\r\n" + body
+        got, wanted = b"", 0
+        while b"\r\n\r\n" not in got or len(got.partition(b"\r\n\r\n")[2]) < wanted:
+            part = taken.recv(65536)
+            if not part:
+                break
+            got += part
+            lines = [line for line in got.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+            wanted = int(lines[0].split(b":")[1]) if lines else 0
+        return got
 
     def stop(self) -> None:
         self._over.set()
         socket.create_connection(self._socket.getsockname()).close()
         self._thread.join(10)
+        assert not self._thread.is_alive()
         self._socket.close()
 
 

@@ -173,11 +173,11 @@ class Group(click.Group):
 class Program(Group):
     """The top: knows its commands by the table, and imports one only when it is used."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """All names, in the table's order."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         """The command, imported."""
         if cmd_name not in COMMANDS:
             return None
@@ -186,7 +186,7 @@ class Program(Group):
         command.short_help = command.short_help or short_help
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """The table, without importing anything."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, short_help) for name, (_, _, short_help) in COMMANDS.items()])
@@ -276,7 +276,7 @@ def _interrupted(session: Session) -> KeyturnError:
 def _stopped_by_signals(clock: SystemClock, session: Session) -> Iterator[None]:
     """The first signal ends every wait and begins nothing new; the second ends the process, as safe as a crash."""
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
         if clock.stopped:
             os._exit(UnfinishedError.exit_code)
         clock.stop()

@@ -99,11 +99,15 @@ class Estate:
             operator=self.operator,
             entropy=os.urandom,
             answers=answers,
-            limits=self.wiring.limits or Limits(),
+            limits=self.wiring.limits or self._limits(),
             tell=self.tell,
         )
         answers.keep_in(bench.escrow)
         return bench
+
+    def _limits(self) -> Limits:
+        configured = self.configuration.limits
+        return Limits(lease_s=configured.lease_s, patience_s=configured.patience_s)
 
     def job(self, name: str) -> Job:
         """A configured secret with its plugins. Raises UsageError where it, or what it uses, is broken."""
@@ -126,7 +130,7 @@ class Estate:
         """Which plugin of which distribution serves what, for the record."""
         used = {(Kind.PROVIDER, account.kind)}
         used |= {(Kind.SINK, self.configuration.sinks[binding.sink].kind) for binding in secret.sinks}
-        listed = {(one.kind, one.name): f"{one.owner} {one.version}" for one in self._listed}
+        listed = {(one.kind, one.name): one.owner for one in self._listed}
         return {f"{kind} {name}": listed.get((kind, name), "") for kind, name in sorted(used)}
 
     @cached_property

@@ -53,7 +53,7 @@ def _noted(body: ev.Noted) -> str:
 _LINES: dict[type[ev.Body], Callable[[Any], str]] = {
     ev.Adopted: lambda body: f"version {body.number} adopted {body.how}",
     ev.Started: _started,
-    ev.Minted: lambda body: "mint: made and sealed",
+    ev.Minted: lambda _: "mint: made and sealed",
     ev.Sent: lambda body: f"{body.verb}: sent to {body.target} (attempt {short(body.attempt)})",
     ev.Answered: _answered,
     ev.SettledAs: lambda body: f"issue: found {body.outcome.replace('_', ' ')} by looking",

@@ -59,6 +59,13 @@ def _root(work: Work) -> RootSection | None:
     return root
 
 
+def _limits(root: RootSection | None) -> Limits:
+    if root is None:
+        return Limits()
+    limits = root.limits
+    return Limits(rotations_per_run=limits.rotations_per_run, lease_s=limits.lease, patience_s=limits.patience)
+
+
 def _configuration(work: Work, root: RootSection | None, managed: list[ManagedSecret]) -> Configuration:
     broken = _broken(work)
     return Configuration(
@@ -71,7 +78,7 @@ def _configuration(work: Work, root: RootSection | None, managed: list[ManagedSe
         alerts=tuple(AlertSettings(exec=argv(one.exec, work.source.folder), url=one.url) for one in root.alerts)
         if root
         else (),
-        limits=Limits(rotations_per_run=root.limits.rotations_per_run) if root else Limits(),
+        limits=_limits(root),
         plugins=work.source.plugins,
         providers={name: account for (section, name), account in work.accounts.items() if section == "providers"},
         sinks={name: account for (section, name), account in work.accounts.items() if section == "sinks"},

@@ -40,9 +40,11 @@ class AlertSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """At most so many rotations begin in one run."""
+    """At most so many rotations begin in one run; how long a lease lives, and a process itself waits; seconds."""
 
     rotations_per_run: int = 20
+    lease_s: float = 60.0
+    patience_s: float = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)

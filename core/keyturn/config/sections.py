@@ -161,6 +161,12 @@ class LimitsSection(Options):
     """Bounds of one run."""
 
     rotations_per_run: int = Field(20, ge=1, le=100_000, description="how many rotations may begin in one run")
+    lease: Annotated[Seconds, Field(ge=1, le=3600)] = Field(
+        60.0, description="how long a runner that went silent keeps a secret from the others"
+    )
+    patience: Annotated[Seconds, Field(ge=0, le=86_400)] = Field(
+        300.0, description="the longest a command itself waits; anything longer is left to the next run"
+    )
 
 
 class RotateSection(Options):

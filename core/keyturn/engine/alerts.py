@@ -48,11 +48,11 @@ class Standing:
 
 def alerts_due(name: str, row: Summary | None, due: Due, now: float) -> tuple[Finding, ...]:
     """What a person should look at: stuck, hold past its maximum, unmanaged, overdue, due while paused. Pure."""
-    found = [_stuck(name, row), _hold_max(name, row, now), _unmanaged(name, row), _late(name, row, due, now)]
+    found = [_stuck(row), _hold_max(name, row, now), _unmanaged(name, row), _late(name, row, due, now)]
     return tuple(finding for finding in found if finding)
 
 
-def _stuck(name: str, row: Summary | None) -> Finding | None:
+def _stuck(row: Summary | None) -> Finding | None:
     rotation = row.state.get("rotation") if row else None
     if row is None or rotation is None or row.status != "stuck":
         return None

@@ -21,9 +21,7 @@ NOTHING_DUE, HOLDING = 10, 11
 WAITING = ("holding", "waiting")
 
 
-def on_one(
-    session: Session, name: str, do: Callable[[Estate, Job], Outcome], *, detailed: bool = False, reason: str = ""
-) -> Report:
+def on_one(session: Session, name: str, do: Callable[[Estate, Job], Outcome], *, detailed: bool = False) -> Report:
     """Do something with one secret, named exactly, and say what is true of it then."""
     with session.estate() as estate:
         job = estate.job(known(estate, name))

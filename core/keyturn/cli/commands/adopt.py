@@ -35,7 +35,7 @@ def adopt(
 
     \b
       keyturn adopt gateway/sideband --from-sink vault-eu --handle kong-20260101-9f3c
-    """
+    """  # noqa: D301 - click: what follows keeps its lines
     from keyturn.cli.acting.adopt import adopt_one  # noqa: PLC0415 - help does without it
 
     return adopt_one(session, name, sink, handle, slot, from_vendor=from_vendor, from_stdin=from_stdin)

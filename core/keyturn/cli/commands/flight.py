@@ -31,7 +31,7 @@ def resume(
 
     \b
       keyturn resume payments/circle-entity --supply recovery_file=@recovery.dat
-    """
+    """  # noqa: D301 - click: what follows keeps its lines
     from keyturn.cli.acting import flight  # noqa: PLC0415 - help does without it
 
     return flight.resume(session, name, supply, drop, reason, detailed=detailed)
@@ -79,7 +79,7 @@ def ack(session: Session, *, name: str, number: int, consumer: str, waive: bool,
 
     \b
       keyturn ack gateway/sideband --version 12 --consumer kong-eu
-    """
+    """  # noqa: D301 - click: what follows keeps its lines
     from keyturn.cli.acting import flight  # noqa: PLC0415 - help does without it
 
     return flight.ack(session, name, number, consumer, reason, waive=waive)

@@ -40,7 +40,7 @@ from keyturn.cli.app import Command, Report, Session
 @click.option("--reason", default="", metavar="TEXT", help="Why; goes into the journal.")
 @click.option("--detailed-exitcode", "detailed", is_flag=True, help="10: nothing was due. 11: holding or waiting.")
 @click.pass_obj
-def rotate(session: Session, *, detailed: bool, **asked: object) -> Report:
+def rotate(session: Session, /, *, detailed: bool, **asked: object) -> Report:
     """Rotate secrets now.
 
     On a terminal the plan is shown and you are asked. Without one, approve it by --plan DIGEST or --yes. Several
@@ -50,7 +50,7 @@ def rotate(session: Session, *, detailed: bool, **asked: object) -> Report:
       keyturn rotate gateway/sideband
       keyturn rotate gateway/sideband --plan 3f9a1c20b7d4e581
       keyturn rotate --match 'payments/*' --yes --request change-4711
-    """
+    """  # noqa: D301 - click: what follows keeps its lines
     from keyturn.cli.acting.rotate import Asked, rotate_all  # noqa: PLC0415 - help does without it
 
     return rotate_all(session, Asked(**asked), detailed=detailed)  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ def run(
       keyturn run
       keyturn run 'payments/*' --time-budget 10m
       keyturn run --watch
-    """
+    """  # noqa: D301 - click: what follows keeps its lines
     from keyturn.cli.acting.run import Wanted, run_rounds  # noqa: PLC0415 - help does without it
 
     wanted = Wanted(globs=globs, watch=watch, dry_run=dry_run, budget=budget, detailed=detailed)

@@ -6,7 +6,7 @@ from typing import Any
 
 from keyturn.cli.app import Report
 from keyturn.cli.estate import Estate
-from keyturn.cli.progress import line
+from keyturn.cli.progress import said
 from keyturn.clock import iso
 from keyturn.config.problems import suggestion
 from keyturn.engine import events as ev
@@ -31,8 +31,7 @@ def report(estate: Estate, name: str, limit: int | None) -> Report:
 
 
 def _line(event: Event) -> str:
-    said = line(event.secret, ev.body(event)) or f"{event.secret}  {event.type}"
-    return f"{iso(event.at)}  {said.removeprefix(event.secret).strip()}  (by {event.operator})"
+    return f"{iso(event.at)}  {said(ev.body(event)) or event.type}  (by {event.operator})"
 
 
 def as_data(event: Event) -> dict[str, Any]:

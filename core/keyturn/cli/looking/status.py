@@ -27,6 +27,7 @@ class Standing:
     """One secret now. `status` is one word, `attention` what `--fail-on` can ask for; times are epoch seconds."""
 
     secret: str
+    provider: str | None
     status: str
     next: str
     state: Mapping[str, Any]
@@ -52,6 +53,11 @@ class Standing:
         """The versions that the vendor may accept now, the current one first."""
         live = [v for v in self.state.get("versions", ()) if not v["refused"]]
         return sorted(live, key=lambda v: (v["state"] != "current", -v["number"]))
+
+    @property
+    def debts(self) -> list[Mapping[str, Any]]:
+        """What an ended rotation still owes; in flight the same are its next steps."""
+        return [] if self.rotation and self.rotation["open"] else list(self.state.get("debts", ()))
 
     @property
     def waiting(self) -> Mapping[str, Any] | None:
@@ -114,6 +120,7 @@ def judge(
     until = state.get("paused_until") or 0.0
     return Standing(
         secret=name,
+        provider=secret.provider if secret else None,
         status=status,
         next=_next(name, status, state, secret, when),
         state=state,
@@ -130,6 +137,7 @@ def _unconfigured(row: Summary) -> Standing:
     """In flight, but no longer configured: nothing can be done to it before it is configured again."""
     return Standing(
         secret=row.secret,
+        provider=None,
         status="stuck",
         next=f"put {row.secret} back into the configuration, then: keyturn abandon {row.secret} --reason TEXT",
         state=row.state,
@@ -205,6 +213,7 @@ def as_data(one: Standing) -> dict[str, Any]:
     waiting, stuck = one.waiting, one.stuck
     return {
         "secret": one.secret,
+        "provider": one.provider,
         "status": one.status,
         "current": one.current["number"] if one.current else None,
         "valid": [_version_data(version) for version in one.valid],
@@ -212,7 +221,7 @@ def as_data(one: Standing) -> dict[str, Any]:
         "missing": list(one.missing),
         "waiting": waiting and {**{k: waiting[k] for k in ("step", "kind", "text")}, "until": _iso(waiting["until"])},
         "stuck": stuck and {"code": stuck["code"], "reason": stuck["reason"]},
-        "debts": list(one.state.get("debts", ())),
+        "debts": list(one.debts),
         "rotation": _rotation_data(one.rotation),
         "due": one.due and {"status": one.due.status.value, "at": _iso(one.due.at), "why": one.due.why},
         "paused_until": _iso(one.paused_until),
@@ -264,7 +273,7 @@ def lines(one: Standing) -> list[str]:
     elif one.waiting:
         found.append(f"  waiting  {one.waiting['step']}: {one.waiting['text']}")
     found += [f"  missing  {name} has not acknowledged" for name in one.missing]
-    found += [f"  owed     {_debt_line(debt)}" for debt in one.state.get("debts", ())]
+    found += [f"  owed     {_debt_line(debt)}" for debt in one.debts]
     found += [f"  due      {_due_line(one.due)}"] if one.due and one.due.at is not None else []
     return [*found, *([f"  next: {one.next}"] if one.next else [])]
 

@@ -1,0 +1,60 @@
+"""`keyturn demo`: a folder, the play, and the closing table."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from keyturn.cli.app import Report, Session
+from keyturn.cli.demo import Demo
+from keyturn.clock import SystemClock
+from keyturn.errors import StuckError, UsageError
+from keyturn.files import private_folder
+from keyturn.plugins.registry import Registry
+
+COLUMNS = ("secret", "provider", "overlap", "outcome", "issued", "published", "retired", "old_refused", "outage_ms")
+
+
+def report(session: Session, folder: Path | None) -> Report:
+    """The answer of `keyturn demo`; exit 5 unless every rotation is done. Raises UsageError `folder-used`."""
+    place = _folder(folder)
+    session.say(f"working in {place}")
+    rows = Demo(folder=place, registry=Registry(), clock=SystemClock(), say=session.say).play()
+    done = bool(rows) and all(row["outcome"] == "done" for row in rows)
+    return Report(
+        data={"rotations": rows, "folder": str(place)},
+        text=f"\n{table(rows)}\n\n  next: cd {place} && keyturn status   (README.md there has more)",
+        exit_code=0 if done else StuckError.exit_code,
+        error=None if done else _incomplete(place),
+    )
+
+
+def _folder(named: Path | None) -> Path:
+    if named is None:
+        return Path(tempfile.mkdtemp(prefix="keyturn-demo-", dir=Path.cwd()))
+    place = private_folder(named.absolute())
+    if any(place.iterdir()):
+        raise UsageError("folder-used", "the folder is not empty", hint="name a new one", place=str(place))
+    return place
+
+
+def _incomplete(place: Path) -> StuckError:
+    hint = f"cd {place} && keyturn status"
+    return StuckError("demo-incomplete", "not every rotation of the demo is done", hint=hint, place=str(place))
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rotations, one line each."""
+    cells = [[name.replace("_", " ") for name in COLUMNS], *([_cell(row[name]) for name in COLUMNS] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS))]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in cells)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

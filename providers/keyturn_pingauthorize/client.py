@@ -70,14 +70,17 @@ class ConfigApi:
             raise NotSent(f"{self.server}: expected a list of secrets, got something else", code="unexpected-answer")
         return tuple(str(item["id"]) for item in found if isinstance(item, dict) and "id" in item)
 
-    def create(self, name: str, value: Secret) -> tuple[str, ...]:
-        """Contract 3.3; the actions the server says it needs. An existing name is Refused `http-409`."""
+    def create(self, name: str, value: Secret, *, attempt: str) -> tuple[str, ...]:
+        """Contract 3.3; the actions the server says it needs. An existing name is Refused `http-409`.
+
+        The raw answer is sealed under the attempt before it is read, as any answer to issue.
+        """
         body = {
             "schemas": [URN.format(self.wire.urn_prefix, SECRET_TYPE)],
             "secretName": _plain(name),
             "sharedSecret": value.reveal(),
         }
-        return _actions(self._send("POST", SECRETS, mutates=True, json=body).json)
+        return _actions(self._send("POST", SECRETS, mutates=True, json=body, seal=attempt).json)
 
     def add(self, name: str) -> Extension:
         """Add one name to the list; the list as answered (contract 3.4)."""
@@ -100,12 +103,19 @@ class ConfigApi:
         return self._parse_extension(self._send("PATCH", self._extension_path(), mutates=True, json=body), mutates=True)
 
     def _send(
-        self, method: str, path: str, *, mutates: bool, ok: Sequence[int] = OK, json: object | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        mutates: bool,
+        ok: Sequence[int] = OK,
+        json: object | None = None,
+        seal: str | None = None,
     ) -> Answer:
         scope = self.wire.apply_change_to
         params = {"applyChangeTo": scope} if mutates and scope != "none" else None  # contract 3.7
         return self.http.call(
-            method, path, ok=ok, mutates=mutates, deadline_at=self.deadline_at, json=json, params=params
+            method, path, ok=ok, mutates=mutates, deadline_at=self.deadline_at, json=json, params=params, seal=seal
         )
 
     def _parse_extension(self, answer: Answer, *, mutates: bool) -> Extension:

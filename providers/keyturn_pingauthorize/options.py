@@ -24,6 +24,9 @@ LETTERS_AND_DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 # Contract 9: no comma, TAB, colon or quotes in our names.
 NamePrefix = Annotated[str, Rule(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$")]
 
+WebUrl = Annotated[str, Rule(pattern=r"^https?://[^/@\s]+(?:/\S*)?$")]
+"""A URL that is only named to somebody, or a proxy, through which TLS goes end to end."""
+
 
 class Account(Options):
     """One cluster: `servers` are base URLs (the Configuration API is at `<server>/config`). Durations are seconds."""
@@ -32,11 +35,11 @@ class Account(Options):
     username: Reference
     password: Reference
     ca: Path | None = None
-    proxy: Url | None = None
+    proxy: WebUrl | None = None
     extension: Annotated[str, Rule(min_length=1)] = "Sideband API"
     sideband: tuple[Url, ...] | None = None
     header: str | None = None
-    probe_url: str = "https://keyturn.invalid/rotation-probe"
+    probe_url: WebUrl = "https://keyturn.invalid/rotation-probe"
     treat_4xx_as_accepted: bool = False
     apply_change_to: Literal["single-server", "none"] = "single-server"
     dialect: Literal["go", "documented"] = "go"

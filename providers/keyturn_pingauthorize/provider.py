@@ -82,7 +82,7 @@ class PingAuthorize:
         for api in servers:
             _refuse_unguarded(api)
         if not servers[0].has(name):
-            self._create(servers[0], request.new, name)
+            self._create(servers[0], request.new, name, request.call.attempt_id)
         with _unsure(begun=True):
             self._until_mirrored(servers, name)
             for api in servers:
@@ -145,9 +145,9 @@ class PingAuthorize:
 
     # issue
 
-    def _create(self, api: ConfigApi, new: Version, name: str) -> None:
+    def _create(self, api: ConfigApi, new: Version, name: str, attempt: str) -> None:
         try:
-            actions = api.create(name, new.bundle[VALUE])
+            actions = api.create(name, new.bundle[VALUE], attempt=attempt)
         except Refused as refusal:
             if refusal.code != "http-409":
                 raise

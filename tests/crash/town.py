@@ -14,14 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from keyturn.cli.estate import open_estate
 from keyturn.clock import SystemClock
+from keyturn.engine.operator import Adoption, adopt
 from keyturn.escrow import Escrow, new_identity
 from keyturn.files import private_folder
 from keyturn.journal import JournalSettings, make_journal, open_journal
-from keyturn.journal.store import Event
+from keyturn.journal.store import Event, Journal
 from keyturn_pingauthorize.simulator import FIRST, SECRET, Simulator
 
+__all__ = ["FIRST", "LOGIN", "SECRET", "Town", "town", "until"]
+
 PROGRAM = [sys.executable, "-m", "keyturn"]
+LOGIN = {"username": "file:state/user", "password": "file:state/pass"}
 
 
 @dataclass
@@ -60,17 +65,19 @@ class Town:
             "keyturn": 1,
             "journal": {"kind": "sqlite", "path": "state/journal.db"},
             "escrow": {"identities": ["file:state/age.key"]},
-            "limits": {"lease": "5s", **self.more.get("limits", {})},
-            "providers": {"paz": fragment["providers"]["paz"] | self.more.get("account", {})},
+            "limits": {"lease": "5s", "call": "3s", **self.more.get("limits", {})},
+            "providers": {"paz": fragment["providers"]["paz"] | LOGIN | self.more.get("account", {})},
             "sinks": {"gateway": {"kind": "file", "folder": "secrets"}},
             "secrets": {SECRET: secret},
         }
         write_private(self.config, json.dumps(config, indent=2))
+        write_private(self.folder / "state" / "user", self.sim.environment["PAZ_USER"])
+        write_private(self.folder / "state" / "pass", self.sim.environment["PAZ_PASSWORD"])
         write_private(self.file, json.dumps(self.sim.initial[SECRET]["bundle"]))
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, **self.sim.environment, "KEYTURN_CONFIG": str(self.config)}
+        return {**os.environ, "KEYTURN_CONFIG": str(self.config)}
 
     def keyturn(self, *argv: str, program: list[str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run the program to its end."""
@@ -96,8 +103,11 @@ class Town:
         )
 
     def adopt(self) -> None:
-        done = self.keyturn("adopt", SECRET, "--from-sink", "gateway", "--handle", FIRST)
-        assert done.returncode == 0, done.stderr
+        estate = open_estate(str(self.config))
+        try:
+            adopt(estate.bench, estate.job(SECRET), Adoption(sink="gateway", handle=FIRST))
+        finally:
+            estate.close()
 
     def killed(self, at: int, when: str, *argv: str) -> bool:
         """Run the program with a journal that kills it at its n-th write; whether it died."""
@@ -105,20 +115,31 @@ class Town:
         assert done.returncode in (0, -9, 4, 6), done.stderr
         return done.returncode == -9
 
-    def run_until_quiet(self, runs: int = 6) -> dict[str, Any]:
+    def run_until_quiet(self, runs: int = 6) -> str:
         """`keyturn run` until nothing is left to do; what status says then."""
         for _ in range(runs):
             self.keyturn("run")
-            status = self.status()
-            if status["status"] in ("current", "unmanaged"):
-                return status
-        return status
+            if self.status() in ("current", "unmanaged"):
+                break
+        return self.status()
 
-    def status(self) -> dict[str, Any]:
-        done = self.keyturn("status", "--json")
-        (one,) = json.loads(done.stdout)["secrets"]
-        found: dict[str, Any] = one
-        return found
+    @contextmanager
+    def journal(self) -> Iterator[Journal]:
+        """The journal, to read in."""
+        journal = open_journal(self.settings, clock=SystemClock(), runner="reader", operator="reader")
+        try:
+            yield journal
+        finally:
+            journal.close()
+
+    def status(self) -> str:
+        """Where the secret stands, by the journal's summary row."""
+        with self.journal() as journal:
+            return journal.summaries()[SECRET].status
+
+    def chain_is_whole(self) -> bool:
+        with self.journal() as journal:
+            return journal.verify() == []
 
     def served(self) -> str:
         """What consumers read now."""
@@ -129,28 +150,19 @@ class Town:
         return [self.sim.accepts(url, value) for url in self.sim.urls]
 
     def events(self) -> list[Event]:
-        journal = open_journal(self.settings, clock=SystemClock(), runner="reader", operator="reader")
-        try:
+        with self.journal() as journal:
             return journal.events(SECRET)
-        finally:
-            journal.close()
 
     def sealed(self) -> list[str]:
         """The values that the escrow still opens."""
-        journal = open_journal(self.settings, clock=SystemClock(), runner="reader", operator="reader")
-        try:
+        with self.journal() as journal:
             escrow = Escrow(journal, [(self.folder / "state" / "age.key").read_text()], [], journal.now)
             bundles = [escrow.open_version(SECRET, k.version_id) for k in escrow.listing(SECRET) if k.kind == "version"]
             return [bundle["shared_secret"].reveal() for bundle in bundles if bundle]
-        finally:
-            journal.close()
 
     def sealed_answers(self) -> int:
-        journal = open_journal(self.settings, clock=SystemClock(), runner="reader", operator="reader")
-        try:
+        with self.journal() as journal:
             return sum(one.kind == "answer" for one in journal.sealed(SECRET))
-        finally:
-            journal.close()
 
     def leaks(self, value: str) -> list[Path]:
         """Files that hold this value in clear and are not the consumers' file or the sink's own private folder."""

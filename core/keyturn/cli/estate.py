@@ -107,7 +107,7 @@ class Estate:
 
     def _limits(self) -> Limits:
         configured = self.configuration.limits
-        return Limits(lease_s=configured.lease_s, patience_s=configured.patience_s)
+        return Limits(call_s=configured.call_s, lease_s=configured.lease_s, patience_s=configured.patience_s)
 
     def job(self, name: str) -> Job:
         """A configured secret with its plugins. Raises UsageError where it, or what it uses, is broken."""

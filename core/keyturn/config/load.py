@@ -63,7 +63,12 @@ def _limits(root: RootSection | None) -> Limits:
     if root is None:
         return Limits()
     limits = root.limits
-    return Limits(rotations_per_run=limits.rotations_per_run, lease_s=limits.lease, patience_s=limits.patience)
+    return Limits(
+        rotations_per_run=limits.rotations_per_run,
+        call_s=limits.call,
+        lease_s=limits.lease,
+        patience_s=limits.patience,
+    )
 
 
 def _configuration(work: Work, root: RootSection | None, managed: list[ManagedSecret]) -> Configuration:

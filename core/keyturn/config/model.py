@@ -40,9 +40,10 @@ class AlertSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """At most so many rotations begin in one run; how long a lease lives, and a process itself waits; seconds."""
+    """At most so many rotations begin in one run; how long a call, a lease and a wait may take; seconds."""
 
     rotations_per_run: int = 20
+    call_s: float = 60.0
     lease_s: float = 60.0
     patience_s: float = 300.0
 

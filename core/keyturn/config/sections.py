@@ -161,6 +161,9 @@ class LimitsSection(Options):
     """Bounds of one run."""
 
     rotations_per_run: int = Field(20, ge=1, le=100_000, description="how many rotations may begin in one run")
+    call: Annotated[Seconds, Field(ge=1, le=600)] = Field(
+        60.0, description="how long one call to a vendor or a sink may take before it counts as lost"
+    )
     lease: Annotated[Seconds, Field(ge=1, le=3600)] = Field(
         60.0, description="how long a runner that went silent keeps a secret from the others"
     )

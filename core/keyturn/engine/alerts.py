@@ -117,7 +117,7 @@ def send_alerts(
 
 def _send(bench: Bench, targets: list[AlertSettings], job: Job, standing: Standing) -> Iterator[str]:
     try:
-        with holding(bench, job.secret.subject) as held:
+        with holding(bench, job.name) as held:
             driver = Driver(bench, job, held)
             for finding in standing.findings:
                 for target in targets:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+from keyturn.clock import SystemClock
 from keyturn.errors import Conflict, Doubt, KeyturnError, NotSent, PluginError, Refused
 from keyturn.plugins.provider import PROVIDER_VERBS
 from keyturn.plugins.sink import SINK_VERBS
@@ -104,6 +105,7 @@ class Fence:
 
 
 _TIMED_OUT = object()
+_monotonic = SystemClock().monotonic  # deadlines of real threads are real time, also where the journal's is driven
 _OVERRUN = Result(outcome="doubt", why="no answer", code="deadline", overran=True)
 _ANSWERS: dict[str, tuple[type[Any], ...]] = {
     verb: tuple(table[verb] for table in (PROVIDER_VERBS, SINK_VERBS) if verb in table)
@@ -126,18 +128,17 @@ class _Inbox:
 
     def arrivals(self, within_s: Sequence[float]) -> Iterable[tuple[int, Any]]:
         waiting = set(range(self._expected))
-        longest = max(within_s, default=0.0)
+        began_s = _monotonic()
         while waiting:
             with self._new:
-                arrived = self._new.wait_for(lambda: waiting & self._answers.keys(), timeout=longest)
-                ready = sorted(waiting & self._answers.keys())
-            for index in ready:
-                waiting.discard(index)
-                yield index, self._answers[index]
-            if not arrived:
-                for index in sorted(waiting):
-                    yield index, _TIMED_OUT
-                return
+                left_s = began_s + min(within_s[index] for index in waiting) - _monotonic()
+                self._new.wait_for(lambda: waiting & self._answers.keys(), timeout=max(0.0, left_s))
+                passed_s = _monotonic() - began_s
+                landed = {index: self._answers[index] for index in sorted(waiting & self._answers.keys())}
+                late = [index for index in sorted(waiting - landed.keys()) if within_s[index] <= passed_s]
+            waiting -= {*landed, *late}
+            yield from landed.items()
+            yield from ((index, _TIMED_OUT) for index in late)
 
 
 def _lost(verb: str) -> str:
@@ -151,7 +152,8 @@ def _failed(ask: Ask, error: Exception, secrets: Iterable[str]) -> Result:
             why = scrub(f"{ask.plugin}: {error.why}", secrets)
             return Result(outcome="not_sent" if lost else outcome, why=why, code=error.code or outcome)
     if isinstance(error, KeyturnError):
-        return Result(outcome="not_sent", why=scrub(f"{ask.plugin}: {error}", secrets), code=error.code)
+        # Ours, by way of the context: sealing may fail after the vendor has answered, so a change is in doubt here too.
+        return Result(outcome=_lost(ask.verb), why=scrub(f"{ask.plugin}: {error}", secrets), code=error.code)
     why = scrub(f"{ask.plugin}: {ask.verb} failed with {type(error).__name__}: {error}", secrets)
     return Result(outcome=_lost(ask.verb), why=why, code="plugin-raised")
 

@@ -10,6 +10,7 @@ from keyturn.cli.acting.shared import HOLDING, NOTHING_DUE, WAITING, report
 from keyturn.cli.acting.times import duration
 from keyturn.cli.app import Report, Session
 from keyturn.cli.estate import Estate
+from keyturn.cli.render import error_text
 from keyturn.engine.alerts import Standing, send_alerts
 from keyturn.engine.job import Job
 from keyturn.engine.loop import Outcome
@@ -63,13 +64,23 @@ def run_rounds(session: Session, wanted: Wanted) -> Report:
         def stopping() -> bool:
             return estate.clock.stopped or (end is not None and estate.clock.monotonic() >= end)
 
+        if not wanted.watch:
+            return _round(session, estate, wanted, stopping)
+        return _watch(session, estate, wanted, stopping, end)
+
+
+def _watch(session: Session, estate: Estate, wanted: Wanted, stopping: Callable[[], bool], end: float | None) -> Report:
+    """Rounds until stopped. People read each one that differs from the one before; JSON has the last one."""
+    said = ""
+    while True:
         answer = _round(session, estate, wanted, stopping)
-        while wanted.watch and not stopping() and not estate.clock.wait(_pause_s(estate, end)):
-            if answer.text and not session.json:
-                session.out.write(f"{answer.text}\n")
-                session.out.flush()
-            answer = _round(session, estate, wanted, stopping)
-        return answer
+        if answer.text != said and not session.json:
+            said = answer.text
+            session.out.write(f"{said}\n")
+            session.out.flush()
+            session.say(error_text(answer.error).rstrip("\n") if answer.error else "watching")
+        if stopping() or estate.clock.wait(_pause_s(estate, end)):
+            return answer if session.json else Report(exit_code=answer.exit_code)
 
 
 def _pause_s(estate: Estate, end: float | None) -> float:
@@ -170,10 +181,16 @@ def _answer(session: Session, estate: Estate, found: Round, did: Did, *, detaile
     code = answer.exit_code
     return Report(
         data=answer.data,
-        text="\n".join(texts) or "nothing was due",
+        text="\n".join(texts) or _quiet(estate, found),
         exit_code=_detailed(estate, found, did, code) if detailed else code,
         error=answer.error,
     )
+
+
+def _quiet(estate: Estate, found: Round) -> str:
+    rows = estate.summaries()
+    waits = [name for name in found.jobs if name in rows and rows[name].status in WAITING]
+    return f"nothing was due; holding or waiting: {', '.join(waits)}" if waits else "nothing was due"
 
 
 def _detailed(estate: Estate, found: Round, did: Did, code: int) -> int:

@@ -109,7 +109,7 @@ def as_data(outcome: Outcome, row: Summary | None) -> dict[str, object]:
         "missing": list(outcome.missing),
         "current": _current(state),
         "previous": [version["number"] for version in _lives(state)],
-        "debts": [dict(debt) for debt in state.get("debts", [])],
+        "debts": [dict(debt) for debt in _debts(state)],
         "receipt": _receipt(outcome),
         "exit_code": outcome.exit_code,
         "error": error.as_data() if error else None,

@@ -38,7 +38,7 @@ def verify(estate: Estate, noted: Path | None) -> Report:
 
 
 def _sound(secrets: int, events: int, *, against: bool) -> str:
-    said = f"every link holds: {events} events of {secrets} secrets"
+    said = f"every link holds: {events} events, {secrets} {'secret' if secrets == 1 else 'secrets'}"
     if against:
         return f"{said}; nothing that the heads file names is missing"
     return f"{said}\n  next: keyturn audit heads --out FILE, kept on another machine, shows a truncation later"

@@ -49,7 +49,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rotations, one line each."""
     cells = [[name.replace("_", " ") for name in COLUMNS], *([_cell(row[name]) for name in COLUMNS] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS))]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in cells)
+    lines = ("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in cells)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _cell(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from keyturn.cli.app import Report
@@ -23,15 +24,18 @@ def report(estate: Estate, name: str, limit: int | None) -> Report:
     shown = events[-limit:] if limit else events
     left_out = len(events) - len(shown)
     lines = [f"({left_out} earlier events; --limit shows more)"] if left_out else []
-    lines += [_line(event) for event in shown]
+    numbers = {event.data["version"]: event.data["number"] for event in events if "number" in event.data}
+    lines += [_line(event, numbers) for event in shown]
     return Report(
         data={"secret": name, "left_out": left_out, "events": [as_data(event) for event in shown]},
         text="\n".join(lines) or f"{name}: nothing has happened yet",
     )
 
 
-def _line(event: Event) -> str:
-    return f"{iso(event.at)}  {said(ev.body(event)) or event.type}  (by {event.operator})"
+def _line(event: Event, numbers: Mapping[str, int]) -> str:
+    body = ev.body(event)
+    what = f"version {numbers.get(body.version)}: {body.move}" if isinstance(body, ev.Moved) else said(body)
+    return f"{iso(event.at)}  {what or event.type}  (by {event.operator})"
 
 
 def as_data(event: Event) -> dict[str, Any]:

@@ -41,20 +41,21 @@ def look(api: ConfigApi, ours: str) -> Look:
         objects = tuple(name for name in api.names() if is_ours(name, ours))
     except (NotSent, Refused) as error:
         code, hint = REFUSALS.get(error.code, (error.code, "check that the server is up, its URL and its certificate"))
-        return Look(server=api.server, problem=Problem(code=code, text=error.why, hint=hint))
+        passing = isinstance(error, NotSent)
+        return Look(server=api.server, problem=Problem(code=code, text=error.why, passing=passing, hint=hint))
     return Look(server=api.server, extension=extension, unseen=unseen, objects=objects)
 
 
 def describe(
-    looks: Sequence[Look], *, subject: str, ours: str, header: str | None, current: str | None, now: float
+    looks: Sequence[Look], *, subject: str, ours: str, header: str | None, known: frozenset[str], now: float
 ) -> InspectResponse:
-    """The cluster as one answer. Pure. `header` is what the gateways send, `current` the handle in use."""
-    explained = {name for each in looks for name in each.names if is_ours(name, ours)} | {current}
+    """The cluster as one answer. Pure. `header` is what the gateways send, `known` the handles in the journal."""
+    explained = {name for each in looks for name in each.names if is_ours(name, ours)} | known
     problems = [each.problem for each in looks if each.problem]
     for each in looks:
         problems += _of_one(each, header)
     problems += _differences(looks, explained)
-    problems += _orphans(looks)
+    problems += _orphans(looks, known)
     clocks = [each.extension.vendor_now for each in looks if each.extension and each.extension.vendor_now is not None]
     return InspectResponse(
         subject=subject,
@@ -82,7 +83,7 @@ def _of_one(look: Look, header: str | None) -> list[Problem]:
     return problems
 
 
-def _differences(looks: Sequence[Look], explained: set[str | None]) -> list[Problem]:
+def _differences(looks: Sequence[Look], explained: frozenset[str] | set[str]) -> list[Problem]:
     """Lists that differ. Names of ours that are on some servers only are an unfinished rotation: a warning."""
     asked = [each for each in looks if each.extension]
     everywhere = set.intersection(*(set(each.names) for each in asked)) if asked else set()
@@ -94,11 +95,11 @@ def _differences(looks: Sequence[Look], explained: set[str | None]) -> list[Prob
     return [Problem(code="lists-differ", text=f"the servers differ: {where}", fatal=bool(odd - explained), hint=hint)]
 
 
-def _orphans(looks: Sequence[Look]) -> list[Problem]:
-    """Objects with our prefix that no list names (contract 8): reported, never deleted from here."""
+def _orphans(looks: Sequence[Look], known: frozenset[str]) -> list[Problem]:
+    """Objects with our prefix that no list and no journal names (contract 8): reported, never deleted from here."""
     listed = {name for each in looks for name in each.names}
-    left = sorted({name for each in looks for name in each.objects} - listed)
-    hint = "keyturn run removes it where the journal knows it; else dsconfig delete-sideband-api-shared-secret"
+    left = sorted({name for each in looks for name in each.objects} - listed - known)
+    hint = "delete it when nobody needs it: dsconfig delete-sideband-api-shared-secret"
     return [
         Problem(code="orphan", text=f"{name} is in no list, and is accepted nowhere", fatal=False, hint=hint)
         for name in left
@@ -106,8 +107,10 @@ def _orphans(looks: Sequence[Look]) -> list[Problem]:
 
 
 def _seen(looks: Sequence[Look]) -> tuple[Seen, ...]:
-    names = dict.fromkeys(name for each in looks for name in each.names)
-    return tuple(_one_seen(name, [each.server for each in looks if name not in each.names]) for name in names)
+    """Listed names. A server that could not be asked is a problem of its own, and says nothing of any name."""
+    asked = [each for each in looks if each.extension]
+    names = dict.fromkeys(name for each in asked for name in each.names)
+    return tuple(_one_seen(name, [each.server for each in asked if name not in each.names]) for name in names)
 
 
 def _one_seen(name: str, missing: Sequence[str]) -> Seen:

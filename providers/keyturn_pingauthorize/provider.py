@@ -67,7 +67,7 @@ class PingAuthorize:
             subject=subject(self._account, request.call.target),
             ours=ours,
             header=self._account.header,
-            current=request.current.handle if request.current else None,
+            known=frozenset(request.known),
             now=self._context.now(),
         )
 

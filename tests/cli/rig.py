@@ -1,4 +1,4 @@
-"""A small real estate in a folder: a simulated PingAuthorize cluster, a file sink, and the program as a child process."""
+"""A small real estate in a folder: a simulated PingAuthorize cluster, a file sink, the program as a child process."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ class Rig:
     sim: Simulator
     secret: dict[str, Any] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
+    program: list[str] = field(default_factory=lambda: PROGRAM)
 
     @property
     def initial(self) -> str:
@@ -63,6 +64,12 @@ class Rig:
     def served(self) -> str:
         """The value that consumers read now."""
         return str(json.loads((self.folder / "custody/sideband.json").read_text())["shared_secret"])
+
+    @property
+    def secrets(self) -> dict[str, Any]:
+        """The secrets as configured."""
+        found: dict[str, Any] = yaml.safe_load((self.folder / "keyturn.yaml").read_text())["secrets"]
+        return found
 
     def write(self, **changes: Any) -> None:
         """Write the configuration; `changes` are the secret's sections."""
@@ -85,7 +92,7 @@ class Rig:
     def start(self, *args: str, env: Mapping[str, str] | None = None, **popen: Any) -> subprocess.Popen[str]:
         """The program, running."""
         return subprocess.Popen(
-            [*PROGRAM, *args],
+            [*self.program, *args],
             cwd=self.folder,
             env={**_clean(), **self.sim.environment, **(env or {})},
             text=True,

@@ -11,7 +11,6 @@ from pathlib import Path
 from cli.rig import PROGRAM
 from cli.test_json_schemas import conforms
 from cli.test_looking import run_in
-
 from keyturn.clock import SystemClock
 
 DEMO_S_MAX = 60.0

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.rig import PROGRAM, Ran, estate
-from cli.test_looking import KONG, adopt, run
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
+from cli.rig import PROGRAM, Ran, estate
+from cli.test_looking import KONG, adopt, run
 from keyturn.cli.app import COMMANDS
 from keyturn_pingauthorize.simulator import SECRET
 

@@ -319,7 +319,7 @@ def test_an_export_holds_every_event_and_no_value(holding: Rig) -> None:
 
 def test_escrow_lists_versions_and_never_values(holding: Rig) -> None:
     ran = run(holding, "escrow", "list", "--json")
-    assert [one["version"] for one in ran.json["sealed"]] == [1, 2]
+    assert {one["version"] for one in ran.json["sealed"] if one["kind"] == "version"} == {1, 2}
     assert holding.served not in ran.out + run(holding, "escrow", "list").out
 
 

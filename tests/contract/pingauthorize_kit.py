@@ -101,7 +101,8 @@ class Bench:
 
     def inspect(self, current: str | None = FIRST) -> InspectResponse:
         version = Version(id=uuid7(), number=1, handle=current) if current else None
-        answer = self.provider.inspect(InspectRequest(call=self.call(), current=version))
+        known = (version.handle,) if version and version.handle else ()
+        answer = self.provider.inspect(InspectRequest(call=self.call(), current=version, known=known))
         assert isinstance(answer, InspectResponse)
         return answer
 

@@ -178,12 +178,13 @@ def write_private(path: Path, text: str) -> None:
 
 
 @contextmanager
-def town(folder: Path, *, servers: int = 2, **more: Any) -> Iterator[Town]:
-    """A town that is built and adopted."""
+def town(folder: Path, *, servers: int = 2, used: int = 99, **more: Any) -> Iterator[Town]:
+    """A town that is built; its configuration names the first `used` servers."""
     folder.mkdir(exist_ok=True)
     folder.chmod(0o700)
     with Simulator(servers=servers) as sim:
-        one = Town(folder=folder, sim=sim, more=more)
+        account = {"servers": sim.urls[:used], **more.pop("account", {})}
+        one = Town(folder=folder, sim=sim, more={**more, "account": account})
         one.build()
         yield one
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -186,6 +187,14 @@ class Program(Group):
         command.short_help = command.short_help or short_help
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command; an unknown one gets a suggestion."""
+        if not ctx.resilient_parsing and args[0] not in COMMANDS:
+            raise _no_such_command(ctx, args[0])
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """The table, without importing anything."""
         with formatter.section("Commands"):
@@ -199,6 +208,12 @@ class Program(Group):
             if name.startswith(incomplete)
         ]
         return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+def _no_such_command(ctx: click.Context, name: str) -> click.UsageError:
+    near = get_close_matches(name, COMMANDS, n=1)
+    guess = f"; did you mean {near[0]}?" if near else ""
+    return click.UsageError(f"there is no command {name!r}{guess}", ctx)
 
 
 @click.group(

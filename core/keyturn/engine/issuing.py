@@ -70,7 +70,7 @@ def settle(view: View, doubt: Sequence[AttemptState]) -> Action:
     """Look until the truth is final: `not applied` counts only when still so `settle_s` after the last deadline."""
     look = view.looks.settle
     final_at = max(a.deadline_at for a in doubt) + view.traits.settle_s
-    if look is None or (look.at < final_at and look.at + view.limits.poll_s <= view.now):
+    if look is None or (look.at < final_at and min(look.at + view.limits.poll_s, final_at) <= view.now):
         return SettleNow()
     if look.waiting and view.now < look.waiting.until:
         return Leave(

@@ -73,7 +73,7 @@ def make_plan(job: Job, state: SecretState, *, mode: Mode, compromised: bool = F
         problems=(*choices.problems, *_entry_problems(job, state, mode), *_room(job, state)),
         digest="",
     )
-    return replace(plan, digest=_digest(plan))
+    return replace(plan, digest=_digest(plan, compromised=compromised))
 
 
 def choose(job: Job, state: SecretState) -> tuple[str, Choices]:
@@ -170,8 +170,10 @@ def _room(job: Job, state: SecretState) -> tuple[Problem, ...]:
     )
 
 
-def _digest(plan: Plan) -> str:
+def _digest(plan: Plan, *, compromised: bool) -> str:
     """What an approval binds to: everything but the endpoints, which preflight finds."""
-    facts = {**plan.as_data(), "digest": "", "problems": [], "frozen": plan.frozen.as_data()}
+    told = {**plan.as_data(), "digest": "", "problems": []}
+    # Compromised waives acknowledgements, also where there is no hold that it could end.
+    facts = {**told, "frozen": plan.frozen.as_data(), "compromised": compromised}
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

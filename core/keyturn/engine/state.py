@@ -375,7 +375,14 @@ def _step_done(state: SecretState, body: ev.StepDone, event: Event) -> SecretSta
 
 def _acknowledged(state: SecretState, body: ev.Acknowledged, event: Event) -> SecretState:
     one = frozenset({(body.version, body.consumer)})
-    return replace(state, acks=state.acks | one, waived=state.waived | one if body.waived else state.waived)
+    waived = state.waived | one if body.waived else state.waived
+    return replace(_awake(state), acks=state.acks | one, waived=waived)
+
+
+def _awake(state: SecretState) -> SecretState:
+    """A hold that waits may have nothing to wait for any more: the next run looks."""
+    rotation = state.rotation
+    return _rotation(state, waiting=None) if rotation and rotation.waiting and rotation.waiting.kind == "hold" else state
 
 
 def _dropped(state: SecretState, body: ev.Dropped, event: Event) -> SecretState:
@@ -401,7 +408,7 @@ _APPLY: dict[type[ev.Body], Callable[[SecretState, Any, Event], SecretState]] = 
     ev.Forward: lambda state, body, event: _rotation(state, undoing=None, stuck=None, waiting=None),
     ev.Ended: lambda state, body, event: _rotation(state, ended=body, waiting=None, stuck=None),
     ev.Acknowledged: _acknowledged,
-    ev.HoldChanged: lambda state, body, event: _rotation(state, hold_until=body.until),
+    ev.HoldChanged: lambda state, body, event: _rotation(state, hold_until=body.until, waiting=None),
     ev.Paused: lambda state, body, event: replace(state, paused_until=body.until),
     ev.Dropped: _dropped,
     ev.Alerted: lambda state, body, event: replace(state, alerts=state.alerts | {body.key}),

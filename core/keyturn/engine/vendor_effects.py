@@ -34,7 +34,9 @@ def look_at_vendor(driver: Driver) -> InspectResponse | None:
     within_s = driver.bench.limits.call_s
     current = driver.state.current
     request = InspectRequest(
-        call=driver.call(within_s=within_s), current=driver.version(current) if current else None, want_value=False
+        call=driver.call(within_s=within_s),
+        current=driver.version(current) if current else None,
+        known=tuple(v.handle for v in driver.state.versions.values() if v.handle),
     )
     result = driver.ask([driver.ask_provider("inspect", request, within_s)])[0]
     driver.looks = replace(driver.looks, vendor=_vendor_look(driver, result))

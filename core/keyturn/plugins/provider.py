@@ -39,10 +39,14 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class InspectRequest:
-    """`current`: what the journal holds as current, with its value where known. `want_value`: read it if readable."""
+    """`current`: what the journal holds as current, with its value where known. `want_value`: read it if readable.
+
+    `known` are the handles of all versions that the journal issued or adopted: anything else at the vendor is foreign.
+    """
 
     call: Call
     current: Version | None = None
+    known: tuple[str, ...] = ()
     want_value: bool = False
 
 

@@ -84,8 +84,9 @@ def report(estate: Estate, globs: Sequence[str], fail_on: frozenset[str]) -> Rep
 
 def chosen(estate: Estate, globs: Sequence[str], rows: Mapping[str, Summary]) -> list[str]:
     """The configured secrets that match, and those left in flight that the configuration no longer names."""
-    lost = [name for name, row in rows.items() if _in_flight(row) and name not in estate.names()]
-    known = sorted({*estate.names(), *lost})
+    configured = set(estate.names())
+    lost = [name for name, row in rows.items() if _in_flight(row) and name not in configured]
+    known = sorted({*configured, *lost})
     estate.names(glob for glob in globs if not any(fnmatchcase(name, glob) for name in lost))
     return [name for name in known if not globs or any(fnmatchcase(name, glob) for glob in globs)]
 

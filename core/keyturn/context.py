@@ -7,17 +7,16 @@ import math
 import os
 import secrets
 import shutil
-import signal
 import stat
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import final
 
-from keyturn.errors import Doubt, NotSent, PluginError
+from keyturn.errors import NotSent
 from keyturn.files import private_folder, write_private
 from keyturn.http import HttpClient
 from keyturn.plugins.context import Finished
+from keyturn.process import run
 from keyturn.secret import Bundle, Secret
 
 FOLDER_PREFIX = "child-"
@@ -84,10 +83,7 @@ class PluginContext:
         """
         with self._written(files or Bundle()) as paths:
             filled = [_fill(word, paths) for word in argv]
-            finished = _run(filled, stdin, timeout_s)
-        if isinstance(finished, PluginError):
-            raise finished
-        return finished
+            return run(filled, stdin=stdin, timeout_s=timeout_s)
 
     def wait(self, check: Callable[[], bool], *, every_s: float, at_most_s: float) -> bool:
         """Poll until `check` is true; at least once. False when the time is over or the process was asked to stop."""
@@ -172,38 +168,3 @@ def _fill(word: str, paths: Mapping[str, Path]) -> str:
     for name, path in paths.items():
         word = word.replace(f"{{{name}}}", str(path))
     return word
-
-
-def _run(argv: Sequence[str], stdin: Secret | None, timeout_s: float) -> Finished | NotSent | Doubt:
-    """Failures are handed back, not raised here: the exceptions they come from carry what the child printed."""
-    try:
-        child = subprocess.Popen(
-            argv,
-            env={"PATH": os.environ.get("PATH", os.defpath)},
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as error:
-        return NotSent(f"{argv[0]} can not be started: {error.strerror}", code="child-missing")
-    with child:
-        try:
-            out, err = child.communicate(stdin.reveal().encode() if stdin else None, timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            _kill_group(child)
-            return Doubt(f"{argv[0]} did not end within {timeout_s:g} s and was killed", code="child-timeout")
-        except BaseException:
-            _kill_group(child)
-            raise
-    return Finished(code=child.returncode, out=_text(out), err=_text(err))
-
-
-def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-
-
-def _text(raw: bytes) -> Secret:
-    return Secret(raw.decode(errors="replace"))

@@ -17,7 +17,8 @@ import yaml
 
 from keyturn.clock import SystemClock
 from keyturn.engine import events as ev
-from keyturn.engine.state import SecretState, fold
+from keyturn.engine.fold import fold
+from keyturn.engine.state import SecretState
 from keyturn.engine.summary import summarise
 from keyturn.escrow import new_identity
 from keyturn.files import private_folder

@@ -144,6 +144,7 @@ NORMAL = (
     (r"http://127\.0\.0\.1:\d+", "SERVER"),
     (r"kong-\d{8}-[0-9a-f]{12}", "HANDLE"),
     (r"attempt [0-9a-f]{8}", "attempt ID"),
+    (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID"),
     (r"\b[0-9a-f]{16}\b", "DIGEST"),
     (r"\d+ ms\b", "N ms"),
 )

@@ -19,7 +19,6 @@ from keyturn_pingauthorize.simulator import SECRET
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
 UPDATE = "KEYTURN_UPDATE_TRANSCRIPTS"
-EVERY_SECOND = {"every": "1s", "jitter": "0s", "min_age": "0s"}
 REQUIRED = [{"name": "kong-eu", "acknowledge": "required"}]
 
 
@@ -158,8 +157,7 @@ def test_a_rotate_on_several_names_goes_on_after_one_fails(adopted: Rig) -> None
 def test_a_secret_held_elsewhere_is_refused_by_name_waited_for_on_request_and_skipped_by_run(adopted: Rig) -> None:
     settings = JournalSettings(kind="sqlite", path=adopted.folder / "state/journal.db")
     journal = open_journal(settings, clock=CLOCK, runner=runner_id(), operator="test")
-    adopted.write(rotate=EVERY_SECOND)
-    _until_due(adopted)
+    _make_due(adopted)
     lease = journal.acquire(SECRET, runner_id(), ttl_s=600)
     try:
         assert adopted.run("rotate", SECRET, "--yes").code == 7
@@ -176,17 +174,19 @@ def test_a_secret_held_elsewhere_is_refused_by_name_waited_for_on_request_and_sk
 # run
 
 
-def _until_due(rig: Rig) -> None:
-    for _ in range(50):
-        if rig.run("run", "--dry-run", "--json").json["work"]:
-            return
-        CLOCK.wait(0.1)
-    pytest.fail("nothing became due")
+def _make_due(rig: Rig) -> None:
+    """Due at once, without waiting: another secret, after which it is to be rotated, was rotated."""
+    rig.write(rotate={"after": ["tyk/one"]})
+    tyk = {"provider": "paz", "target": {"name_prefix": "tyk"}, "sinks": [{"to": "custody", "path": "tyk.json"}]}
+    rig.more["secrets"] = {**rig.secrets, "tyk/one": tyk}
+    rig.write()
+    assert rig.run("rotate", "tyk/one", "--first", "--yes").code == 0
 
 
 def test_run_rotates_what_is_due_and_a_dry_run_only_says_so(adopted: Rig) -> None:
-    adopted.write(rotate=EVERY_SECOND)
-    _until_due(adopted)
+    _make_due(adopted)
+    work = adopted.run("run", "--dry-run", "--json").json["work"]
+    assert [(one["secret"], one["what"]) for one in work] == [(SECRET, "rotate")]
     assert adopted.served == adopted.initial
     ran = adopted.run("run", "--json", "--detailed-exitcode")
     assert (ran.code, ran.json["secrets"][0]["current"]) == (11, 2)
@@ -199,16 +199,14 @@ def test_run_with_nothing_to_do_says_so_in_its_detailed_exit_code(adopted: Rig) 
 
 
 def test_a_spent_time_budget_leaves_the_work_to_the_next_run(adopted: Rig) -> None:
-    adopted.write(rotate=EVERY_SECOND)
-    _until_due(adopted)
+    _make_due(adopted)
     ran = adopted.run("run", "--time-budget", "0s", "--json")
     assert (ran.code, ran.json["left"]) == (6, [SECRET])
     assert adopted.served == adopted.initial
 
 
 def test_a_paused_secret_is_not_rotated_and_asks_for_attention_when_it_is_due(adopted: Rig) -> None:
-    adopted.write(rotate=EVERY_SECOND)
-    _until_due(adopted)
+    _make_due(adopted)
     assert adopted.run("pause", "gateway/*", "--until", "2h", "--reason", "audit").code == 0
     ran = adopted.run("run", "--json")
     assert (ran.code, ran.json["attention"][0]["what"]) == (8, "paused")
@@ -217,10 +215,9 @@ def test_a_paused_secret_is_not_rotated_and_asks_for_attention_when_it_is_due(ad
 
 
 def test_a_broken_secret_is_reported_with_its_problems_while_the_others_go_on(adopted: Rig) -> None:
-    adopted.write(rotate=EVERY_SECOND)
-    _until_due(adopted)
+    _make_due(adopted)
     adopted.more["secrets"] = {**adopted.secrets, "bad/one": {"provider": "paz", "sinks": [{"to": "nowhere"}]}}
-    adopted.write(rotate=EVERY_SECOND)
+    adopted.write()
     ran = adopted.run("run", "--json")
     assert (ran.code, ran.json["error"]["code"]) == (2, "config-invalid")
     assert {one["secret"]: one["status"] for one in ran.json["secrets"]} == {"bad/one": "error", SECRET: "holding"}
@@ -259,8 +256,12 @@ def test_an_alert_goes_out_once_and_again_only_where_it_was_not_taken(rig: Rig) 
 PATIENT_FOR_4_S = [
     sys.executable,
     "-c",
-    "from keyturn.cli import main; from keyturn.cli.estate import Wiring; from keyturn.engine.limits import Limits\n"
-    "main(wiring=Wiring(limits=Limits(call_s=4.0)))",
+    """
+from keyturn.cli import main
+from keyturn.cli.estate import Wiring
+from keyturn.engine.limits import Limits
+main(wiring=Wiring(limits=Limits(call_s=4.0)))
+""",
 ]
 
 

@@ -159,6 +159,14 @@ def test_a_consumer_that_acknowledged_is_not_missing_any_more(adopted: Rig) -> N
     assert (one["missing"], one["next"]) == ([], f"keyturn run {SECRET}")
 
 
+def test_who_is_still_missing_is_named_after_the_others_acknowledged(adopted: Rig) -> None:
+    adopted.write(consumers=[*KONG, {"name": "worker", "acknowledge": "required"}])
+    assert run(adopted, "rotate", SECRET, "--yes").code == 0
+    assert run(adopted, "ack", SECRET, "--version", "2", "--consumer", "kong").code == 0
+    one = only(run(adopted, "status", "--json"))
+    assert (one["missing"], one["next"]) == (["worker"], f"keyturn ack {SECRET} --version 2 --consumer worker")
+
+
 def test_a_paused_secret_says_until_when(adopted: Rig) -> None:
     assert run(adopted, "pause", SECRET, "--until", "2h", "--reason", "holiday").code == 0
     ran = run(adopted, "status", "--fail-on", "paused")
@@ -220,6 +228,23 @@ def test_check_online_looks_and_writes_nothing(adopted: Rig) -> None:
     assert (ran.code, only(ran)["verdict"], len(only(ran)["endpoints"])) == (0, "ready", 2)
     assert run(adopted, "audit", "heads", "--json").json["heads"] == before
     assert adopted.sim.log == seen
+
+
+def test_check_online_in_the_hold_does_not_journal_that_a_new_server_accepts(adopted: Rig) -> None:
+    one_server = adopted.sim.configuration(adopted.folder)["providers"]
+    one_server["paz"]["servers"] = adopted.sim.urls[:1]
+    adopted.more = {"providers": one_server}
+    adopted.write()
+    assert run(adopted, "rotate", SECRET, "--yes").code == 0
+    handles = [version["handle"] for version in only(run(adopted, "status", "--json"))["valid"]]
+    adopted.sim.obey({"lists": {"1": handles}})
+    adopted.more = {}
+    adopted.write()
+    before = run(adopted, "audit", "heads", "--json").json["heads"]
+    ran = run(adopted, "check", "--online", "--json")
+    assert len(only(ran)["endpoints"]) == 2
+    assert (ran.code, only(ran)["verdict"]) == (0, "ready")
+    assert run(adopted, "audit", "heads", "--json").json["heads"] == before
 
 
 def test_check_online_finds_a_foreign_value_in_a_sink(adopted: Rig) -> None:

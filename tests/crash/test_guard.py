@@ -1,4 +1,4 @@
-"""The retire guard, with the real program: whatever happened in the hold, the old version dies only on present evidence."""
+"""The retire guard, with the real program: whatever happened in the hold, old dies only on present evidence."""
 
 from __future__ import annotations
 

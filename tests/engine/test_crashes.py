@@ -1,4 +1,4 @@
-"""Killed before or after any journal write, with any fake vendor: the next runs finish, and nothing was lost or broken."""
+"""Killed before or after any journal write, with any fake vendor: the next runs finish, nothing is lost or broken."""
 
 from __future__ import annotations
 
@@ -25,17 +25,15 @@ def rotated(folder: Path, fake: str, at: int, when: Any) -> tuple[Rig, bool]:
     rig = Rig(folder=folder, fake=fake, account=VARIANTS.get(fake, {}))
     rig.adopt()
     rig.crash = lambda journal: CrashingJournal(journal, at, when)
-    died = False
-    for step in (rig.rotate, rig.run, rig.run):
-        try:
+    try:
+        for step in (rig.rotate, rig.run, rig.run):
             step()
-        except Crash:
-            died = True
-            break
-        rig.clock.advance(200)
-        rig.crash = lambda journal: journal if died else CrashingJournal(journal, at, when)
-    rig.crash = lambda journal: journal
-    return rig, died
+            rig.clock.advance(200)
+    except Crash:
+        return rig, True
+    finally:
+        rig.crash = lambda journal: journal
+    return rig, False
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

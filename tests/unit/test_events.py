@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyturn.engine import events as ev
+from keyturn.engine.fold import fold
 from keyturn.engine.receipt import debts
-from keyturn.engine.state import SecretState, fold
+from keyturn.engine.state import SecretState
 from keyturn.engine.summary import summarise
 from keyturn.journal.store import GENESIS, Draft, Event, chain_hash
-from keyturn.model import Settled
 from keyturn.states import State
 
 V1 = Path(__file__).parents[1] / "data/journal-v1.jsonl"
@@ -150,7 +150,7 @@ def test_the_journal_of_version_1_still_tells_the_same_story() -> None:
     assert rotation is not None
     assert rotation.ended is not None
     assert (rotation.ended.outcome, rotation.ended.outage_ms) == ("done", 0)
-    assert (rotation.dropped, rotation.reissues, rotation.attempts[0].settled) == ({"e9"}, 1, Settled.APPLIED_GONE)
-    assert (state.paused_until, state.alerts) == (0.0, {"stuck:r1"})
+    assert (set(rotation.dropped), rotation.reissues, rotation.attempts[0].settled) == ({"e9"}, 1, "applied_gone")
+    assert (state.paused_until, set(state.alerts)) == (0.0, {"stuck:r1"})
     assert [(debt.kind, debt.number) for debt in debts(state)] == [("retire", 2)]
     assert summarise(state).status == "debts"

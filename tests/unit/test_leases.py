@@ -5,14 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from keyturn.engine.events import Paused, draft
 from keyturn.engine.job import Bench
-from keyturn.engine.leases import holding
+from keyturn.engine.leases import Held, holding
 from keyturn.engine.runner import runner_id
 from keyturn.errors import HeldElsewhereError
 from keyturn.journal.store import LeaseLost
@@ -41,8 +41,8 @@ def a_dead_runner() -> str:
     return subprocess.run([sys.executable, "-c", DEAD], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def write(bench: Bench, held: object) -> None:
-    bench.journal.append(NAME, [draft(Paused(until=1.0))], lease=held.lease)  # type: ignore[attr-defined]
+def write(bench: Bench, held: Held) -> None:
+    bench.journal.append(NAME, [draft(Paused(until=1.0))], lease=held.lease)
 
 
 def test_a_held_secret_is_refused_with_its_holder_and_what_to_do(benches: tuple[Bench, Bench]) -> None:
@@ -111,11 +111,16 @@ def test_the_lease_of_a_live_process_of_this_machine_is_left_alone(benches: tupl
 
 def test_a_runner_that_lost_its_lease_writes_no_more_and_says_so(rig: Rig, benches: tuple[Bench, Bench]) -> None:
     first, second = benches
-    with pytest.raises(HeldElsewhereError) as caught, holding(first, NAME) as stale:
-        rig.clock.advance(rig.limits.lease_s + 1)
-        with holding(second, NAME) as held:
-            write(second, held)
-            write(first, stale)
+
+    def overtaken() -> None:
+        with holding(first, NAME) as stale:
+            rig.clock.advance(rig.limits.lease_s + 1)
+            with holding(second, NAME) as held:
+                write(second, held)
+                write(first, stale)
+
+    with pytest.raises(HeldElsewhereError) as caught:
+        overtaken()
     assert (caught.value.code, caught.value.exit_code) == ("lease-lost", 7)
     assert isinstance(caught.value.__cause__, LeaseLost)
     assert len(second.journal.events(NAME)) == 1
@@ -130,9 +135,13 @@ def test_the_successor_keeps_its_lease_when_the_one_before_leaves(rig: Rig, benc
 
 
 def test_an_expired_lease_can_not_be_kept_even_when_nobody_took_it(rig: Rig, benches: tuple[Bench, Bench]) -> None:
-    with pytest.raises(HeldElsewhereError), holding(benches[0], NAME) as held:
-        rig.clock.advance(rig.limits.lease_s + 1)
-        held.keep()
+    def stopped_for_too_long() -> None:
+        with holding(benches[0], NAME) as held:
+            rig.clock.advance(rig.limits.lease_s + 1)
+            held.keep()
+
+    with pytest.raises(HeldElsewhereError, match="lost its lease"):
+        stopped_for_too_long()
 
 
 def test_a_lease_is_renewed_once_a_third_of_its_life_is_over(rig: Rig, benches: tuple[Bench, Bench]) -> None:
@@ -159,10 +168,10 @@ def test_a_lease_is_renewed_while_a_call_runs(rig: Rig) -> None:
         bench.journal.close()
 
 
-def eventually(check: object) -> bool:
+def eventually(check: Callable[[], bool]) -> bool:
     """Poll, with a limit; the waiting itself is on an event that never comes."""
     nothing = threading.Event()
-    return any(check() or nothing.wait(0.01) for _ in range(int(LIMIT_S / 0.01)))  # type: ignore[operator]
+    return any(check() or nothing.wait(0.01) for _ in range(int(LIMIT_S / 0.01)))
 
 
 def test_no_thread_outlives_the_holding(rig: Rig, benches: tuple[Bench, Bench]) -> None:

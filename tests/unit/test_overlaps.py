@@ -1,4 +1,4 @@
-"""Overlaps choose within what the traits allow, refuse what they can not serve, and never take an outage by themselves."""
+"""Overlaps choose within what the traits allow, refuse what they can not serve, and never take an outage unasked."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ OPEN = Traits(fields=(Field(name="key", by=Maker.US),), live_max=None, grace_s=N
 AT_ONCE = replace(OPEN, live_max=1, grace_s=0.0)
 SLOTTED = replace(OPEN, live_max=2, slots=(Slot(name="a"), Slot(name="b")))
 BRIDGED = replace(AT_ONCE, derived_s=900.0)
+MINUTE = OverlapPolicy(hold_s=60.0)
 TELL = Notify(exec=("/bin/true",))
 PLUGIN = Plugin(kind=Kind.PROVIDER, name="fake", summary="", load=lambda: lambda context, account: None)
 V1 = VersionState(id="v1", number=1, state=State.CURRENT, made_at=0.0, handle="h1", published=True, slot="a")
@@ -39,7 +40,7 @@ class Given:
     """What a plan is made from."""
 
     traits: Traits = OPEN
-    policy: OverlapPolicy = OverlapPolicy(hold_s=60.0)
+    policy: OverlapPolicy = MINUTE
     consumers: tuple[Consumer, ...] = (Consumer(name="kong"),)
     sinks: tuple[BoundSink, ...] = (NEAR,)
     state: SecretState = MANAGED
@@ -147,7 +148,9 @@ def test_every_process_finds_the_same_digest() -> None:
 
 def digest_of(code: str, hash_seed: str) -> str:
     env = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(Path(__file__).parents[1])}
-    return subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        [sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def test_a_digest_is_short_enough_to_be_read_out() -> None:

@@ -123,7 +123,7 @@ class Demo:
             logins = self._keep_logins(each.simulator.environment)
             configuration = _with_files(each.configuration, logins)
             whole["providers"] |= configuration["providers"]
-            self._kinds |= {account: each.plugin.name for account in configuration["providers"]}
+            self._kinds |= dict.fromkeys(configuration["providers"], each.plugin.name)
             for name, secret in configuration["secrets"].items():
                 whole["secrets"][name] = {**POLICY, **secret, "sinks": _places(each, name, secret)}
         path = self.folder / "keyturn.yaml"

@@ -1,4 +1,4 @@
-"""The composition root: from a configuration to journal, escrow, plugins and jobs. Everything is handed down from here."""
+"""The composition root: from a configuration to journal, escrow, plugins and jobs; handed down from here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any, cast
 from keyturn.clock import SystemClock
 from keyturn.config import Account, Configuration, ManagedSecret, load, locate, read
 from keyturn.config.problems import suggestion
-from keyturn.context import PluginContext
+from keyturn.context import PluginContext, sweep
 from keyturn.engine import events as ev
 from keyturn.engine.driver import REMARKS
 from keyturn.engine.fence import Fence
@@ -55,7 +55,7 @@ class Estate:
     operator: str
     wiring: Wiring = field(default_factory=Wiring)
     clock: SystemClock = field(default_factory=SystemClock)
-    tell: Callable[[str, ev.Body], None] = lambda secret, body: None
+    tell: Callable[[str, ev.Body], None] = lambda *_: None
     _open: ExitStack = field(default_factory=ExitStack)
     _made: dict[tuple[Kind, str], Any] = field(default_factory=dict)
 
@@ -114,7 +114,7 @@ class Estate:
         self.configuration.require([name])
         secret = self.configuration.secrets[name]
         account = self.configuration.providers[secret.provider]
-        traits = cast(Traits, account.plugin.traits(account.options, secret.target))  # type: ignore[misc]
+        traits = cast("Traits", account.plugin.traits(account.options, secret.target))  # type: ignore[misc]
         return Job(
             secret=secret,
             account=account,
@@ -171,10 +171,12 @@ class Estate:
     @cached_property
     def _scratch(self) -> Path:
         base = os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm"  # noqa: S108 - memory, never disk; the folder is private
-        return private_folder(Path(base) / f"keyturn-{os.getuid()}")
+        folder = private_folder(Path(base) / f"keyturn-{os.getuid()}")
+        sweep(folder)
+        return folder
 
     def names(self, globs: Iterable[str] = ()) -> list[str]:
-        """The configured secrets (broken ones too) that match; all without a glob. A glob without a match is an error."""
+        """The configured secrets (broken ones too) that match; all without a glob. Raises UsageError `no-match`."""
         known = sorted({*self.configuration.secrets, *self.configuration.broken})
         wanted = list(globs)
         for glob in wanted:
@@ -224,7 +226,7 @@ def open_estate(
         registry=registry,
         operator=operator or _operator(),
         wiring=wiring or Wiring(),
-        tell=tell or (lambda secret, body: None),
+        tell=tell or (lambda *_: None),
     )
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from keyturn.engine import events as ev
-from keyturn.engine.actions import Action, Leave, LookAtVendor, Mint, Quiet, Record, TidyEscrow
+from keyturn.engine.actions import Action, Leave, LookAtVendor, Mint, Quiet, Record, RetireNow, TidyEscrow
 from keyturn.engine.closing import hold, prove, retire
 from keyturn.engine.issuing import issue, retire_failure
-from keyturn.engine.actions import RetireNow
 from keyturn.engine.publishing import publish, verify
 from keyturn.engine.receipt import ended, has_debts
 from keyturn.engine.undo import undo

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 from keyturn.engine import events as ev
 from keyturn.engine.fence import Ask, Result
+from keyturn.engine.fold import fold
 from keyturn.engine.job import Bench, BoundSink, Job
 from keyturn.engine.leases import Held
 from keyturn.engine.looks import Looks
 from keyturn.engine.mint import given
-from keyturn.engine.state import RotationState, SecretState, VersionState, fold
+from keyturn.engine.state import RotationState, SecretState, VersionState
 from keyturn.engine.summary import summarise
 from keyturn.ids import uuid7
 from keyturn.journal.store import Draft

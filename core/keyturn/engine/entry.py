@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from keyturn.engine import events as ev
 from keyturn.engine.actions import ProbeNow
@@ -32,7 +32,7 @@ class Ask:
     force: bool = False
     compromised: bool = False
     to_number: int | None = None
-    supplied: Bundle = Bundle()
+    supplied: Bundle = field(default_factory=Bundle)
 
 
 def rotate(bench: Bench, job: Job, ask: Ask) -> Outcome:
@@ -42,7 +42,7 @@ def rotate(bench: Bench, job: Job, ask: Ask) -> Outcome:
         again = _asked_before(driver, ask)
         if again:
             return again
-        _make_way(driver, ask)
+        _make_way(driver)
         plan = make_plan(job, driver.state, mode=ask.mode, compromised=ask.compromised)
         _check_plan(driver, plan, ask)
         findings = preflight(driver, ask.mode)
@@ -90,8 +90,8 @@ def _rollback_target(state: SecretState, number: int | None) -> VersionState:
     if not candidates or traits is None or not traits.coexist:
         raise RefusedError(
             "no-rollback",
-            "there is no earlier version that the vendor still accepts: its retire was sent, or old and new never lived "
-            "side by side",
+            "there is no earlier version that the vendor still accepts: its retire was sent, or old and new "
+            "never lived side by side",
             hint=f"keyturn rotate {state.secret} goes forward to a new version",
             place=state.secret,
         )
@@ -120,7 +120,7 @@ def _asked_before(driver: Driver, ask: Ask) -> Outcome | None:
     return Outcome(secret=driver.job.name, status="quiet", text=text)
 
 
-def _make_way(driver: Driver, ask: Ask) -> None:
+def _make_way(driver: Driver) -> None:
     """An older rotation is carried on first; one that holds or only owes is then superseded."""
     rotation = driver.state.rotation
     if rotation is None or not rotation.open:

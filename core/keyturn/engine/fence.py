@@ -1,4 +1,4 @@
-"""The only caller of plugins: a hard deadline, a validated answer, normalised errors, the plugin named, values scrubbed."""
+"""The only caller of plugins: a hard deadline, a validated answer, normalised errors, scrubbed texts that name it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Fence:
         self, known: Callable[[], Iterable[str]], inject: Callable[[str, str, str], None] | None = None
     ) -> None:
         self._known = known
-        self._inject = inject or (lambda moment, plugin, verb: None)
+        self._inject = inject or (lambda *_: None)
 
     def call(self, ask: Ask) -> Result:
         """Make one call."""

@@ -12,7 +12,7 @@ from keyturn.steps import Step
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenSink:
-    """One place to publish to. `fields`: stored name to bundle field. `empty`: it had no current version at the start."""
+    """One place to publish to. `fields`: stored name to bundle field. `empty`: nothing was there at the start."""
 
     key: str
     sink: str

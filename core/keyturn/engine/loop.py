@@ -52,7 +52,7 @@ def drive(driver: Driver) -> Outcome:
     for _ in range(driver.bench.limits.turns_per_drive):
         driver.held.keep()
         if driver.looks.overran:
-            return _left(driver, _overrun(driver))
+            return _left(driver, _overrun())
         action = decide(_view(driver))
         outcome = _perform(driver, action)
         if outcome:
@@ -108,7 +108,7 @@ def _pause(driver: Driver, action: act.Pause) -> Outcome | None:
     return None
 
 
-def _overrun(driver: Driver) -> act.Leave:
+def _overrun() -> act.Leave:
     text = "a call outlived its deadline, so this process leaves the secret alone"
     return act.Leave(step=Step.ISSUE, kind="retry", text=text)
 

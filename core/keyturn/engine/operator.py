@@ -137,12 +137,12 @@ def adopt(bench: Bench, job: Job, adoption: Adoption) -> Outcome:
         if driver.state.current:
             return _label(driver, f"version {driver.state.current.number} is current already")
         found = _vendor(driver)
-        bundle = _value(driver, adoption, found)
+        bundle = _value(driver, adoption)
         version_id = driver.new_id()
         driver.remember(version_id, bundle)
         looks = look_at_sinks(driver, [sink.key for sink in job.sinks])
         problems = [*_handle_problems(driver, adoption, found), *_sink_problems(driver, bundle, looks)]
-        problems += _value_problems(driver, found, version_id, adoption.handle)
+        problems += _value_problems(driver, found, version_id)
         fatal = [problem for problem in (*found.problems, *problems) if problem.fatal]
         if fatal:
             raise refusal(job.name, tuple(fatal))
@@ -168,7 +168,7 @@ def adopt(bench: Bench, job: Job, adoption: Adoption) -> Outcome:
 
 def _label(driver: Driver, text: str) -> Outcome:
     """Write the version's id into sinks that hold the value without it, or nothing."""
-    _bring_up(driver, only_ours=True)
+    _bring_up(driver)
     return _quiet(driver.job, text, f"keyturn plan {driver.job.name}")
 
 
@@ -182,7 +182,7 @@ def _vendor(driver: Driver) -> InspectResponse:
     return found
 
 
-def _value(driver: Driver, adoption: Adoption, found: InspectResponse) -> Bundle:
+def _value(driver: Driver, adoption: Adoption) -> Bundle:
     if adoption.bundle is not None:
         return adoption.bundle
     bundle = _read_vendor(driver) if adoption.from_vendor else _read_sinks(driver, adoption.sink)
@@ -244,7 +244,7 @@ def _sink_problems(driver: Driver, bundle: Bundle, looks: Mapping[str, SinkLook]
     return problems
 
 
-def _value_problems(driver: Driver, found: InspectResponse, version_id: str, handle: str | None) -> list[Problem]:
+def _value_problems(driver: Driver, found: InspectResponse, version_id: str) -> list[Problem]:
     ids = [version_id, *([DECOY] if driver.job.traits.decoy else [])]
     probe(driver, ProbeNow(pairs=tuple((id_, endpoint) for endpoint in found.endpoints for id_ in ids)))
     problems = []
@@ -268,13 +268,13 @@ def repair(bench: Bench, job: Job, *, sink: str | None = None) -> Outcome:
             raise RefusedError(
                 "unmanaged", "there is no current version yet", hint=f"keyturn adopt {job.name}", place=job.name
             )
-        repaired = _bring_up(driver, only_ours=False, name=sink)
+        repaired = _bring_up(driver, name=sink)
         outcome = carry_on(driver)
         said = f"repaired: {', '.join(repaired)}" if repaired else "every sink serves the current version"
-        return outcome if outcome.status not in ("quiet",) else _quiet(job, said, f"keyturn status {job.name}")
+        return outcome if outcome.status != "quiet" else _quiet(job, said, f"keyturn status {job.name}")
 
 
-def _bring_up(driver: Driver, *, only_ours: bool, name: str | None = None) -> list[str]:
+def _bring_up(driver: Driver, *, name: str | None = None) -> list[str]:
     current = driver.state.current
     value = current_value(driver)
     if current is None or value is None:
@@ -286,8 +286,7 @@ def _bring_up(driver: Driver, *, only_ours: bool, name: str | None = None) -> li
         )
     sinks = [sink for sink in driver.job.sinks if name in (None, sink.sink) and sink.stored(value)]
     looks = look_at_sinks(driver, [sink.key for sink in sinks])
-    done = [sink.key for sink in sinks if _promote(driver, sink, looks[sink.key], current, value)]
-    return done
+    return [sink.key for sink in sinks if _promote(driver, sink, looks[sink.key], current, value)]
 
 
 def _promote(driver: Driver, sink: BoundSink, look: SinkLook, current: VersionState, value: Bundle) -> bool:

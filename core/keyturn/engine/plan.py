@@ -12,7 +12,7 @@ from keyturn.engine.frozen import Frozen, FrozenConsumer, FrozenSink
 from keyturn.engine.job import Job
 from keyturn.engine.state import SecretState, VersionState
 from keyturn.model import Mode, Problem
-from keyturn.plugins.overlap import ChooseRequest, Choices, Live, Overlap, OverlapPolicy
+from keyturn.plugins.overlap import Choices, ChooseRequest, Live, Overlap, OverlapPolicy
 from keyturn.steps import derive
 
 BEST_FIRST = ("alternating", "dual", "grace", "cutover")

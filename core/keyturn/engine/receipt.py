@@ -90,15 +90,15 @@ def sealed_needed(state: SecretState, sealed: Mapping[str, str]) -> frozenset[st
     version before it was found dead, by contract gone, or recorded as unproven).
     """
     proven = max((v.number for v in state.versions.values() if v.published and _all_before_closed(state, v)), default=0)
-    keep = {v.id for v in state.versions.values() if v.number >= proven or v.live or not _closed(state, v)}
+    keep = {v.id for v in state.versions.values() if v.number >= proven or v.live or not _closed(v)}
     return frozenset(id_ for id_ in sealed.values() if id_ in keep or id_ not in state.versions)
 
 
 def _all_before_closed(state: SecretState, version: VersionState) -> bool:
-    return all(_closed(state, v) for v in state.versions.values() if v.number < version.number)
+    return all(_closed(v) for v in state.versions.values() if v.number < version.number)
 
 
-def _closed(state: SecretState, version: VersionState) -> bool:
+def _closed(version: VersionState) -> bool:
     if version.state is not State.RETIRED:
         return False
     if not version.published:

@@ -1,4 +1,4 @@
-"""Who holds a lease: a runner's name tells machine, boot, process and its start, so that a dead one can be recognised."""
+"""Who holds a lease: a runner's name tells machine, boot, process and its start, so that a dead one is recognised."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from keyturn.engine.actions import Action, Leave, LookAtVendor, Pause, Record, S
 from keyturn.engine.events import Forward, Moved
 from keyturn.engine.issuing import attempts_in_doubt, settle, withdraw
 from keyturn.engine.receipt import ended
-from keyturn.engine.state import RotationState
+from keyturn.engine.state import RotationState, VersionState
 from keyturn.engine.view import View, effects, probe
 from keyturn.model import Mode, Verdict
 from keyturn.states import Move, State
@@ -50,15 +50,18 @@ def _quiesced(view: View) -> list[str]:
 
 def _old_is_good(view: View) -> Action:
     current = view.state.current
-    if current is None or view.rotation.mode is Mode.CURRENT_DEAD:
+    if current is None or view.rotation.mode is Mode.CURRENT_DEAD or current.id in view.looks.valueless:
         return _end(view)
     if view.looks.vendor is None:
         return LookAtVendor()
     look = probe(view, [(current.id, e) for e in view.endpoints], since=view.fresh_since)
-    if look:
-        return look
+    return look or _judged(view, current)
+
+
+def _judged(view: View, current: VersionState) -> Action:
     verdicts = {e: view.looks.verdict(current.id, e, since=view.fresh_since) for e in view.endpoints}
     refusing = [e for e, verdict in verdicts.items() if verdict is Verdict.REFUSED]
+    silent = [e for e, verdict in verdicts.items() if verdict is not Verdict.ACCEPTED]
     if refusing:
         return Stop(
             step=Step.VERIFY,
@@ -66,18 +69,14 @@ def _old_is_good(view: View) -> Action:
             reason=f"the rotation was undone, but version {current.number} is refused at {', '.join(refusing)}",
             next=f"keyturn rotate {view.name} --current-dead --reason TEXT",
         )
-    if current.id in view.looks.valueless:
-        return _end(view)
-    silent = [e for e, verdict in verdicts.items() if verdict is not Verdict.ACCEPTED]
     if not silent:
         return _end(view)
     at_most = view.looks.began_at + view.traits.activation_s
     if view.now < at_most:
         until = view.now + view.limits.poll_s
         return Pause(step=Step.VERIFY, until=until, at_most=at_most, text=f"waiting for {', '.join(silent)} to answer")
-    return Leave(
-        step=Step.VERIFY, kind="retry", text=f"{', '.join(silent)} did not say that the old version is accepted"
-    )
+    text = f"{', '.join(silent)} did not say that the old version is accepted"
+    return Leave(step=Step.VERIFY, kind="retry", text=text)
 
 
 def _end(view: View) -> Record:

@@ -1,4 +1,4 @@
-"""Run the real program and kill it with SIGKILL at its n-th journal write: `python -m keyturn.testing.crash N WHEN ARG…`.
+"""Kill the real program with SIGKILL at its n-th journal write: `python -m keyturn.testing.crash N WHEN ARG…`.
 
 `WHEN` is `before` or `after`. Events and sealed values both count.
 """

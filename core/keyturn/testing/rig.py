@@ -8,18 +8,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pyrage import x25519
+from pyrage import x25519  # type: ignore[import-untyped] # it ships no types
 
 from keyturn.config.model import Account, Consumer, ManagedSecret
 from keyturn.engine.driver import REMARKS
 from keyturn.engine.entry import Ask, resume, rotate
 from keyturn.engine.events import Noted
 from keyturn.engine.fence import Fence
+from keyturn.engine.fold import fold
 from keyturn.engine.job import Answers, Bench, BoundSink, Job
 from keyturn.engine.limits import Limits
 from keyturn.engine.loop import Outcome
 from keyturn.engine.operator import Adoption, adopt
-from keyturn.engine.state import SecretState, fold
+from keyturn.engine.state import SecretState
 from keyturn.escrow import Escrow
 from keyturn.journal import JournalSettings, make_journal, open_journal
 from keyturn.journal.store import Journal
@@ -155,7 +156,7 @@ class Rig:
     def adopt(self) -> Outcome:
         """Take over what an admin made at the vendor."""
         handle, bundle, slot = self.vendor.seed()
-        plain = Bundle({name: value for name, value in bundle.items() if name not in ("recovery_file",)})
+        plain = Bundle({name: value for name, value in bundle.items() if name != "recovery_file"})
         bench = self.bench()
         try:
             return adopt(bench, self.job(bench), Adoption(bundle=plain, handle=handle, slot=slot))

@@ -17,7 +17,7 @@ from keyturn.engine.entry import Ask, rotate
 from keyturn.engine.job import Job
 from keyturn.engine.loop import Outcome
 from keyturn.engine.plan import Plan, make_plan
-from keyturn.engine.state import fold
+from keyturn.engine.fold import fold
 from keyturn.errors import HeldElsewhereError, RefusedError, UnfinishedError, UsageError
 from keyturn.model import Mode
 

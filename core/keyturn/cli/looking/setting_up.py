@@ -61,13 +61,6 @@ def _journal_of(path: Path) -> Report:
             hint="write journal: {kind: sqlite, path: state/journal.db}",
             place=str(path),
         )
-    if settings.path.exists():
-        raise UsageError(
-            "journal-exists",
-            f"{path} and its journal are there already, and nothing was changed",
-            hint="keyturn check, or name another place: keyturn init --folder PATH",
-            place=str(settings.path),
-        )
     private_folder(settings.path.parent)
     make_journal(JournalSettings(kind=settings.kind, path=settings.path), clock=SystemClock()).close()
     return _report([settings.path], ["keyturn check --online"], None)

@@ -19,7 +19,7 @@ from keyturn.schedule import Due, DueStatus, due
 STUCK = frozenset({"stuck", "misconfigured"})
 ATTENTION = 8
 STUCK_EXIT = 5
-TO_RESUME = frozenset({"waiting", "unfinished", "rotating"})
+IN_FLIGHT = frozenset({"stuck", "holding", "waiting", "unfinished", "rotating"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +159,12 @@ def _attention(status: str, when: Due | None, *, paused: bool) -> frozenset[str]
 def _missing(state: Mapping[str, Any]) -> tuple[str, ...]:
     """Consumers that did not acknowledge yet; those that did since the last run are left out."""
     rotation = state.get("rotation")
-    waiting = rotation["waiting"] if rotation else None
-    return tuple(name for name in waiting["missing"] if name not in state["acks"]) if waiting else ()
+    if not rotation or not rotation["open"]:
+        return ()
+    waiting = rotation["waiting"]
+    held = rotation["published_at"] and any(v["state"] == "previous" and not v["refused"] for v in state["versions"])
+    wanted = waiting["missing"] if waiting else rotation["required"] if held else ()
+    return tuple(name for name in wanted if name not in state["acks"])
 
 
 def _sinks(state: Mapping[str, Any], secret: ManagedSecret | None) -> dict[str, int | None]:
@@ -183,22 +187,28 @@ def _sinks(state: Mapping[str, Any], secret: ManagedSecret | None) -> dict[str, 
 def _next(name: str, status: str, state: Mapping[str, Any], secret: ManagedSecret | None, when: Due | None) -> str:
     """The exact command to type; empty where there is nothing to do."""
     rotation = state.get("rotation")
-    missing = _missing(state)
     if status == "misconfigured":
         return f"keyturn check {name}"
-    if status == "stuck" and rotation:
-        return str(rotation["stuck"]["next"])
     if status == "unmanaged":
         sink = f" --from-sink {secret.sinks[0].sink}" if secret and secret.sinks else ""
         return f"keyturn adopt {name}{sink}"
-    if missing:
-        number = next(v["number"] for v in state["versions"] if v["id"] == rotation["to"]) if rotation else 0
-        return f"keyturn ack {name} --version {number} --consumer {missing[0]}"
-    if rotation and status in TO_RESUME:
-        wants = rotation["waiting"]["wants"] if rotation["waiting"] else ()
-        return f"keyturn resume {name}" + (f" --supply {wants[0]}=@FILE" if wants else "")
+    if rotation and status in IN_FLIGHT:
+        return _next_in_flight(name, status, state)
     ready = when is not None and when.ready
-    return f"keyturn run {name}" if ready or status in ("holding", "debts") else ""
+    return f"keyturn run {name}" if ready or status == "debts" else ""
+
+
+def _next_in_flight(name: str, status: str, state: Mapping[str, Any]) -> str:
+    rotation, missing = state["rotation"], _missing(state)
+    if status == "stuck":
+        return str(rotation["stuck"]["next"])
+    if missing:
+        number = next(v["number"] for v in state["versions"] if v["id"] == rotation["to"])
+        return f"keyturn ack {name} --version {number} --consumer {missing[0]}"
+    if status == "holding" or (status == "rotating" and rotation["published_at"]):
+        return f"keyturn run {name}"
+    wants = rotation["waiting"]["wants"] if rotation["waiting"] else ()
+    return f"keyturn resume {name}" + (f" --supply {wants[0]}=@FILE" if wants else "")
 
 
 def exit_code(standings: Iterable[Standing], fail_on: frozenset[str]) -> int:

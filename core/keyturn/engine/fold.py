@@ -1,0 +1,247 @@
+"""Folding the journal's events into the state of a secret: one small function per event type. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from keyturn.engine import events as ev
+from keyturn.engine.frozen import frozen_from
+from keyturn.engine.state import DONE, ISSUING, AttemptState, Proof, RotationState, SecretState, VersionState
+from keyturn.journal.store import Event
+from keyturn.model import Mode, Settled
+from keyturn.states import Move, State, moved
+from keyturn.steps import Step
+
+
+def fold(secret: str, history: Iterable[Event], start: SecretState | None = None) -> SecretState:
+    """The state after these events, from the beginning or from `start`."""
+    state = start or SecretState(secret=secret)
+    for event in history:
+        body = ev.body(event)
+        apply = _APPLY.get(type(body))
+        state = apply(state, body, event) if apply else state
+        state = replace(state, seq=event.seq, at=event.at)
+    return state
+
+
+def _version(state: SecretState, id_: str, /, **changes: object) -> SecretState:
+    versions = {**state.versions, id_: replace(state.versions[id_], **changes)}  # type: ignore[arg-type]
+    return replace(state, versions=versions)
+
+
+def _rotation(state: SecretState, /, **changes: object) -> SecretState:
+    if state.rotation is None:
+        return state
+    return replace(state, rotation=replace(state.rotation, **changes))  # type: ignore[arg-type]
+
+
+def _new_version(state: SecretState, version: VersionState) -> SecretState:
+    return replace(state, versions={**state.versions, version.id: version})
+
+
+def _adopted(state: SecretState, body: ev.Adopted, event: Event) -> SecretState:
+    version = VersionState(
+        id=body.version,
+        number=body.number,
+        state=State.CURRENT,
+        made_at=event.at,
+        slot=body.slot,
+        handle=body.handle,
+        fingerprints=body.fingerprints,
+        expires_at=body.expires_at,
+        adopted=True,
+        issued=True,
+        published=True,
+        current_since=event.at,
+    )
+    return _new_version(state, version)
+
+
+def _started(state: SecretState, body: ev.Started, event: Event) -> SecretState:
+    if body.version not in state.versions:
+        pending = VersionState(
+            id=body.version, number=body.number, state=State.PENDING, made_at=event.at, slot=body.slot
+        )
+        state = _new_version(state, pending)
+    rotation = RotationState(
+        id=event.rotation_id or "",
+        mode=Mode(body.mode),
+        started_at=event.at,
+        to=body.version,
+        previous=body.previous,
+        frozen=frozen_from(body.frozen),
+        digest=body.digest,
+        operator=event.operator,
+        reason=body.reason,
+        request=body.request,
+        compromised=body.compromised,
+        done=frozenset({Step.PREFLIGHT}),
+    )
+    requests = {**state.requests, body.request: rotation.id} if body.request else state.requests
+    return replace(state, rotation=rotation, requests=requests)
+
+
+def _minted(state: SecretState, body: ev.Minted, event: Event) -> SecretState:
+    return _version(state, body.version, fingerprints=body.fingerprints)
+
+
+def _sent(state: SecretState, body: ev.Sent, event: Event) -> SecretState:
+    rotation = state.rotation
+    if rotation is None:
+        return state
+    if body.verb in ISSUING:
+        attempt = AttemptState(
+            id=body.attempt,
+            version=body.version,
+            sent_at=event.at,
+            deadline_at=body.deadline_at,
+            witness=body.witness,
+        )
+        first = rotation.issue_sent_at or event.at
+        state = _version(state, body.version, sent=True)
+        return _rotation(state, attempts=(*rotation.attempts, attempt), issue_sent_at=first, waiting=None)
+    if body.verb == "refuse":
+        state = _version(state, body.version, refuse_sent=True)
+    return _rotation(state, sent=rotation.sent | {(body.verb, body.target, body.version)})
+
+
+def _answered(state: SecretState, body: ev.Answered, event: Event) -> SecretState:
+    rotation = state.rotation
+    if rotation is None:
+        return state
+    if body.verb in ISSUING:
+        return _issue_answered(state, rotation, body, event)
+    if body.outcome not in DONE:
+        return _rotation(state, calls=rotation.calls - {(body.verb, body.target, body.version)})
+    if body.verb == "refuse":
+        state = _version(state, body.version, refused=True, retired_at=event.at)
+    if body.verb == "remove":
+        state = _version(state, body.version, refused=True, removed=True)
+    calls = rotation.calls | {(body.verb, body.target, body.version)}
+    changes: dict[str, object] = {"stuck": None, "calls": calls}
+    if body.verb == "promote":
+        changes["promoted_at"] = event.at
+    if body.verb == "release-early":
+        changes["calls"] = frozenset(call for call in calls if call[0] not in ("quiesce", "release-early"))
+        changes["done"] = rotation.done - {Step.QUIESCE}
+    return _rotation(state, **changes)
+
+
+def _issue_answered(state: SecretState, rotation: RotationState, body: ev.Answered, event: Event) -> SecretState:
+    attempts = tuple(
+        replace(a, outcome=body.outcome, why=body.why) if a.id == body.attempt else a for a in rotation.attempts
+    )
+    state = _rotation(state, attempts=attempts)
+    if body.outcome not in DONE:
+        return state
+    return _issued(state, body, event.at)
+
+
+def _issued(state: SecretState, body: ev.Answered | ev.SettledAs, at: float) -> SecretState:
+    version = state.versions[body.version]
+    state = _version(
+        state,
+        body.version,
+        issued=True,
+        handle=body.handle or version.handle,
+        expires_at=body.expires_at or version.expires_at,
+        fingerprints={**version.fingerprints, **body.fingerprints},
+    )
+    return _rotation(state, issued_at=at, waiting=None, stuck=None)
+
+
+def _settled(state: SecretState, body: ev.SettledAs, event: Event) -> SecretState:
+    rotation = state.rotation
+    if rotation is None:
+        return state
+    attempts = tuple(replace(a, settled=body.outcome) if a.version == body.version else a for a in rotation.attempts)
+    state = _rotation(state, attempts=attempts, stuck=None)
+    if body.outcome == Settled.APPLIED:
+        return _issued(state, body, event.at)
+    if body.outcome == Settled.APPLIED_GONE:
+        return _version(state, body.version, gone=True, issued=True, handle=body.handle)
+    return _version(state, body.version, handle=body.handle or state.versions[body.version].handle)
+
+
+def _reissuing(state: SecretState, body: ev.Reissuing, event: Event) -> SecretState:
+    rotation = state.rotation
+    if rotation is None:
+        return state
+    version = VersionState(id=body.version, number=body.number, state=State.PENDING, made_at=event.at, slot=body.slot)
+    done = rotation.done - {Step.MINT, Step.STAGE, Step.ISSUE}
+    return _rotation(_new_version(state, version), to=body.version, done=done, reissues=rotation.reissues + 1)
+
+
+def _moved(state: SecretState, body: ev.Moved, event: Event) -> SecretState:
+    version, move = state.versions[body.version], Move(body.move)
+    changes: dict[str, object] = {"state": moved(version.state, move)}
+    if move is Move.PUBLISH:
+        changes |= {"published": True, "current_since": event.at}
+        state = _rotation(state, published_at=event.at)
+    if move is Move.RETIRE:
+        changes |= {"retired_at": version.retired_at or event.at}
+    return _version(state, body.version, **changes)
+
+
+def _accepted(state: SecretState, body: ev.Accepted, event: Event) -> SecretState:
+    seen = state.versions[body.version].accepted | {body.endpoint}
+    return _version(state, body.version, accepted=seen)
+
+
+def _proved(state: SecretState, body: ev.Proved, event: Event) -> SecretState:
+    proofs = {
+        **state.versions[body.version].proofs,
+        body.endpoint: Proof(verdict=body.verdict, why=body.why, at=event.at),
+    }
+    return _version(state, body.version, proofs=proofs)
+
+
+def _step_done(state: SecretState, body: ev.StepDone, event: Event) -> SecretState:
+    done = state.rotation.done | {Step(body.step)} if state.rotation else frozenset()
+    return _rotation(state, done=done, waiting=None, stuck=None)
+
+
+def _acknowledged(state: SecretState, body: ev.Acknowledged, event: Event) -> SecretState:
+    one = frozenset({(body.version, body.consumer)})
+    waived = state.waived | one if body.waived else state.waived
+    return replace(_awake(state), acks=state.acks | one, waived=waived)
+
+
+def _awake(state: SecretState) -> SecretState:
+    """A hold that waits may have nothing to wait for any more: the next run looks."""
+    rotation = state.rotation
+    return (
+        _rotation(state, waiting=None) if rotation and rotation.waiting and rotation.waiting.kind == "hold" else state
+    )
+
+
+def _dropped(state: SecretState, body: ev.Dropped, event: Event) -> SecretState:
+    dropped = state.rotation.dropped | {body.what} if state.rotation else frozenset()
+    return _rotation(state, dropped=dropped, stuck=None)
+
+
+_APPLY: dict[type[ev.Body], Callable[[SecretState, Any, Event], SecretState]] = {
+    ev.Adopted: _adopted,
+    ev.Started: _started,
+    ev.Minted: _minted,
+    ev.Sent: _sent,
+    ev.Answered: _answered,
+    ev.SettledAs: _settled,
+    ev.Reissuing: _reissuing,
+    ev.Moved: _moved,
+    ev.Accepted: _accepted,
+    ev.Proved: _proved,
+    ev.StepDone: _step_done,
+    ev.WaitingFor: lambda state, body, event: _rotation(state, waiting=body),
+    ev.BecameStuck: lambda state, body, event: _rotation(state, stuck=body, waiting=None),
+    ev.Undoing: lambda state, body, event: _rotation(state, undoing=body, stuck=None, waiting=None),
+    ev.Forward: lambda state, body, event: _rotation(state, undoing=None, stuck=None, waiting=None),
+    ev.Ended: lambda state, body, event: _rotation(state, ended=body, waiting=None, stuck=None),
+    ev.Acknowledged: _acknowledged,
+    ev.HoldChanged: lambda state, body, event: _rotation(state, hold_until=body.until, waiting=None),
+    ev.Paused: lambda state, body, event: replace(state, paused_until=body.until),
+    ev.Dropped: _dropped,
+    ev.Alerted: lambda state, body, event: replace(state, alerts=state.alerts | {body.key}),
+}

@@ -14,8 +14,19 @@ from keyturn.cli.estate import open_estate
 from keyturn.engine.entry import Ask, resume, rotate
 from keyturn.engine.loop import Outcome
 
-LOST = ("timeout-before", "timeout-after", "reset-before", "reset-after", "late:1.5", "status:500", "status-after:500")
-LOST += ("html", "html-after", "429", "empty:500")
+LOST = (
+    "timeout-before",
+    "timeout-after",
+    "reset-before",
+    "reset-after",
+    "late:1.5",
+    "status:500",
+    "status-after:500",
+    "html",
+    "html-after",
+    "429",
+    "empty:500",
+)
 STRICT = {"readd_is_error": True}
 """A retry of what was applied is refused, so that a blind repeat shows."""
 

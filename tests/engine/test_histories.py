@@ -328,6 +328,15 @@ def test_rollback_in_the_hold_serves_the_old_version_again_and_retires_the_new(t
     assert [v.state for v in rig.state().versions.values()] == [State.CURRENT, State.RETIRED]
 
 
+def test_a_rollback_asks_consumers_to_acknowledge_the_old_version_anew(tmp_path: Path) -> None:
+    rig = adopted(tmp_path, consumers=(Consumer(name="kong", acknowledge=True),))
+    bench = rig.bench()
+    acknowledge(bench, rig.job(bench), number=1, consumer="kong", waive=False, reason="")
+    assert rig.rotate().missing == ("kong",)
+    bench = rig.bench()
+    assert rollback(bench, rig.job(bench), Ask(reason="kong broke")).missing == ("kong",)
+
+
 def test_there_is_no_rollback_once_a_retire_was_sent(tmp_path: Path) -> None:
     rig = holding(tmp_path)
     rig.clock.advance(61)

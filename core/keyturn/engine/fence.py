@@ -73,7 +73,7 @@ class Fence:
         for index, ask in enumerate(asks):
             threading.Thread(target=self._run, args=(ask, index, done), daemon=True, name=f"fence-{ask.verb}").start()
         results: list[Result | None] = [None] * len(asks)
-        for index, raw in done.arrivals([ask.within_s for ask in asks]):
+        for index, raw in done.arrivals(max((ask.within_s for ask in asks), default=0.0)):
             results[index] = self._judge(asks[index], raw)
             if landed:
                 landed(index, results[index] or _OVERRUN)
@@ -114,31 +114,35 @@ _ANSWERS: dict[str, tuple[type[Any], ...]] = {
 
 
 class _Inbox:
-    """Answers as they arrive, each waited for until its own deadline."""
+    """Answers as they arrive; what has not come when the longest deadline is over counts as timed out."""
 
     def __init__(self, expected: int) -> None:
         self._answers: dict[int, Any] = {}
         self._new = threading.Condition()
-        self._expected = expected
+        self._waiting = set(range(expected))
 
     def put(self, index: int, answer: Any) -> None:
         with self._new:
             self._answers[index] = answer
             self._new.notify_all()
 
-    def arrivals(self, within_s: Sequence[float]) -> Iterable[tuple[int, Any]]:
-        waiting = set(range(self._expected))
-        began_s = _monotonic()
-        while waiting:
-            with self._new:
-                left_s = began_s + min(within_s[index] for index in waiting) - _monotonic()
-                self._new.wait_for(lambda: waiting & self._answers.keys(), timeout=max(0.0, left_s))
-                passed_s = _monotonic() - began_s
-                landed = {index: self._answers[index] for index in sorted(waiting & self._answers.keys())}
-                late = [index for index in sorted(waiting - landed.keys()) if within_s[index] <= passed_s]
-            waiting -= {*landed, *late}
-            yield from landed.items()
-            yield from ((index, _TIMED_OUT) for index in late)
+    def arrivals(self, longest_s: float) -> Iterable[tuple[int, Any]]:
+        while self._waiting:
+            ready = self._next(longest_s)
+            if not ready:
+                yield from ((index, _TIMED_OUT) for index in sorted(self._waiting))
+                return
+            for index in ready:
+                self._waiting.discard(index)
+                yield index, self._answers[index]
+
+    def _next(self, within_s: float) -> list[int]:
+        with self._new:
+            self._new.wait_for(self._arrived, timeout=within_s)
+            return sorted(self._arrived())
+
+    def _arrived(self) -> set[int]:
+        return self._waiting & self._answers.keys()
 
 
 def _lost(verb: str) -> str:

@@ -80,7 +80,9 @@ def _started(state: SecretState, body: ev.Started, event: Event) -> SecretState:
         done=frozenset({Step.PREFLIGHT}),
     )
     requests = {**state.requests, body.request: rotation.id} if body.request else state.requests
-    return replace(state, rotation=rotation, requests=requests)
+    # Going back to a version: who acknowledged it once has moved on since.
+    acks = frozenset(ack for ack in state.acks if ack[0] != body.version)
+    return replace(state, rotation=rotation, requests=requests, acks=acks)
 
 
 def _minted(state: SecretState, body: ev.Minted, event: Event) -> SecretState:

@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/keyturn demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: $(READY)
 	$(BIN)/ruff format --check .

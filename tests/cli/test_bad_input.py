@@ -77,8 +77,8 @@ def same_place(config: dict[str, Any]) -> None:
     ("change", "code", "says"),
     [
         (unknown_key, "unknown-key", "overlapp"),
-        (escaping_name, "invalid", "path"),
-        (plain_http, "invalid", "expected https://"),
+        (escaping_name, "bad-value", "path"),
+        (plain_http, "bad-value", "expected https://"),
         (same_subject, "one-subject", "other"),
         (same_place, "one-place", "other"),
     ],
@@ -202,7 +202,7 @@ def test_a_full_disk_is_named_and_nothing_was_asked_of_the_vendor(tmp_path: Path
             capture_output=True,
             text=True,
             check=False,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2)),  # noqa: PLW1509
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2)),
         )
         assert done.returncode == 6, done.stderr
         assert "[journal-" in done.stderr

@@ -154,7 +154,8 @@ def test_a_journal_dies_at_the_write_it_was_told(tmp_path: Path, when: str, writ
     with pytest.raises(Crash):
         dying.seal(Sealed(secret="name", kind="version", key="v", version_id="v", blob=b"x"))
     assert len(journal.events("name")) + len(journal.sealed("name")) == written
-    dying.append("name", [Draft(type="noted", data={})], lease=lease)
+    with pytest.raises(Crash):
+        dying.append("name", [Draft(type="noted", data={})], lease=lease)
     dying.close()
 
 

@@ -215,7 +215,7 @@ def test_a_journal_that_a_newer_version_migrates_under_us_takes_no_more_writes(m
         assert journal.sealed() == []
 
 
-OLD_TABLES = ("event", "head", "summary", "lease", "subject", "request", "sealed")
+OLD_TABLES = ("event", "head", "summary", "lease", "subject", "sealed")
 
 
 def test_an_older_journal_is_migrated_when_it_is_opened_and_keeps_its_id(made: Path) -> None:

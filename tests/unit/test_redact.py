@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from keyturn.redact import SHORTEST, scrub
 from keyturn.secret import HIDDEN
 
-CANARY = 'can"ary/+ ä?&=\\f00d'
+CANARY = 'can"ary/+ ä?&=\\~~~ÿ'
 
 SPELLINGS = {
     "plain": CANARY,
@@ -22,7 +22,7 @@ SPELLINGS = {
     "base64": base64.b64encode(CANARY.encode()).decode(),
     "base64 without padding": base64.b64encode(CANARY.encode()).decode().rstrip("="),
     "base64 for URLs": base64.urlsafe_b64encode(CANARY.encode()).decode(),
-    "json": json.dumps(CANARY),
+    "json": json.dumps(CANARY)[1:-1],
 }
 often = settings(max_examples=60, deadline=None)
 values = st.text(min_size=SHORTEST, max_size=40).filter(str.strip)
@@ -31,8 +31,7 @@ values = st.text(min_size=SHORTEST, max_size=40).filter(str.strip)
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS.keys())
 def test_a_value_is_hidden_in_every_spelling(spelling: str) -> None:
     text = scrub(f"refused: [{spelling}] twice [{spelling}]", [CANARY])
-    assert spelling.strip('"') not in text
-    assert text.count(HIDDEN) == 2
+    assert text == f"refused: [{HIDDEN}] twice [{HIDDEN}]"
 
 
 @often

@@ -15,16 +15,6 @@ from keyturn.steps import Step
 from keyturn.windows import in_window, next_open, parse_window
 
 
-def hold_ends(view: View) -> float:
-    """When the hold is over (epoch s): the operator's word, else published plus the frozen hold."""
-    rotation = view.rotation
-    if rotation.compromised:
-        return 0.0
-    if rotation.hold_until is not None:
-        return rotation.hold_until
-    return (rotation.published_at or view.now) + view.plan.hold_s
-
-
 def missing_acks(view: View) -> tuple[str, ...]:
     """Required consumers that have not acknowledged the new version."""
     required = (one.name for one in view.plan.consumers if one.acknowledge)
@@ -39,8 +29,8 @@ def hold(view: View) -> Action | None:
             ev.Acknowledged(version=view.to.id, consumer=name, waived=True, reason="compromised") for name in missing
         )
         return Record(bodies=tuple(waived))
-    until = hold_ends(view)
-    if view.now < until:
+    until = view.rotation.hold_ends
+    if until is not None and view.now < until:
         return Leave(step=Step.HOLD, kind="hold", text="old and new are both accepted", until=until, missing=missing)
     if missing:
         text = f"no acknowledgement yet from {', '.join(missing)}"
@@ -71,7 +61,7 @@ def _retire_one(view: View, old: VersionState) -> Action:
             step=Step.RETIRE,
             code="no-handle",
             reason=f"version {old.number} was adopted without its name at the vendor, so it can not be retired",
-            next=f"remove it at the vendor by hand, then: keyturn abandon {view.name} --reason TEXT",
+            next=f"remove it at the vendor by hand, then: keyturn rotate {view.name} --force --reason TEXT",
         )
     failed = retire_failure(view, Step.RETIRE, Half.REFUSE, old.id)
     if failed:

@@ -15,12 +15,14 @@ from keyturn.engine.looks import Looks
 from keyturn.engine.mint import given
 from keyturn.engine.state import RotationState, SecretState, VersionState
 from keyturn.engine.summary import summarise
+from keyturn.errors import StuckError
 from keyturn.ids import uuid7
 from keyturn.journal.store import Draft
 from keyturn.model import Version
 from keyturn.plugins.provider import Call
 from keyturn.plugins.sink import SinkCall
 from keyturn.secret import Bundle
+from keyturn.states import State
 
 REMARKS: contextvars.ContextVar[list[ev.Noted] | None] = contextvars.ContextVar("remarks", default=None)
 """Where a plugin's notes go during one call."""
@@ -98,6 +100,13 @@ class Driver:
             self._bundles[version_id] = found
         return self._bundles[version_id]
 
+    def readable(self, version_id: str) -> Bundle | None:
+        """A version's value where it is known; None too where its envelope does not open here any more."""
+        try:
+            return self.bundle(version_id)
+        except StuckError:
+            return None
+
     def keep(self, version_id: str, bundle: Bundle) -> None:
         """Seal a version's value, durably, before anything else is done with it."""
         self.bench.escrow.seal_version(self.job.name, version_id, bundle)
@@ -117,7 +126,8 @@ class Driver:
 
     def version(self, state: VersionState) -> Version:
         """A version as a plugin sees it, with its value where it is known."""
-        bundle = self.bundle(state.id) or Bundle(given(self.job.traits, state.slot))
+        known = self.bundle(state.id) if state.state is State.PENDING else self.readable(state.id)
+        bundle = known or Bundle(given(self.job.traits, state.slot))
         return Version(id=state.id, number=state.number, slot=state.slot, handle=state.handle, bundle=bundle)
 
     def call(self, *, within_s: float, attempt: str = "") -> Call:

@@ -166,7 +166,7 @@ def _too_young(driver: Driver, ask: Ask) -> tuple[Problem, ...]:
 def _start(driver: Driver, plan: Plan, findings: Findings, ask: Ask, existing: VersionState | None = None) -> None:
     """Freeze the plan into the journal; an older rotation is superseded in the same transaction."""
     subject = findings.vendor.subject if findings.vendor else plan.frozen.subject
-    _claim_subject(driver, subject)
+    claim_subject(driver, subject)
     current = driver.state.current
     if current and findings.value:
         driver.keep(current.id, findings.value)
@@ -190,7 +190,8 @@ def _start(driver: Driver, plan: Plan, findings: Findings, ask: Ask, existing: V
     driver.supplied = ask.supplied
 
 
-def _claim_subject(driver: Driver, subject: str) -> None:
+def claim_subject(driver: Driver, subject: str) -> None:
+    """Bind the subject to this secret. Raises RefusedError where it is bound to another one."""
     owner = driver.bench.journal.claim_subject(subject, driver.job.name)
     if owner != driver.job.name:
         raise RefusedError(

@@ -15,6 +15,9 @@ from keyturn.redact import scrub
 from keyturn.secret import Bundle, Secret
 
 MUTATING = frozenset({"issue", "reset", "retire", "stage", "promote", "discard", "notify"})
+REAL = SystemClock()
+"""Deadlines of real threads are real time, also where the journal's is driven by a test."""
+
 OUTCOMES: tuple[tuple[type[PluginError], str], ...] = (
     (NotSent, "not_sent"),
     (Refused, "refused"),
@@ -69,11 +72,11 @@ class Fence:
 
     def call_all(self, asks: Sequence[Ask], landed: Callable[[int, Result], None] | None = None) -> list[Result]:
         """Make all calls side by side; `landed` is told of each result, in the caller's thread, as it comes."""
-        done = _Inbox(len(asks))
+        done = _Inbox([ask.within_s for ask in asks])
         for index, ask in enumerate(asks):
             threading.Thread(target=self._run, args=(ask, index, done), daemon=True, name=f"fence-{ask.verb}").start()
         results: list[Result | None] = [None] * len(asks)
-        for index, raw in done.arrivals(max((ask.within_s for ask in asks), default=0.0)):
+        for index, raw in done.arrivals():
             results[index] = self._judge(asks[index], raw)
             if landed:
                 landed(index, results[index] or _OVERRUN)
@@ -105,7 +108,6 @@ class Fence:
 
 
 _TIMED_OUT = object()
-_monotonic = SystemClock().monotonic  # deadlines of real threads are real time, also where the journal's is driven
 _OVERRUN = Result(outcome="doubt", why="no answer", code="deadline", overran=True)
 _ANSWERS: dict[str, tuple[type[Any], ...]] = {
     verb: tuple(table[verb] for table in (PROVIDER_VERBS, SINK_VERBS) if verb in table)
@@ -114,35 +116,39 @@ _ANSWERS: dict[str, tuple[type[Any], ...]] = {
 
 
 class _Inbox:
-    """Answers as they arrive; what has not come when the longest deadline is over counts as timed out."""
+    """Answers as they arrive, each waited for until its own deadline."""
 
-    def __init__(self, expected: int) -> None:
+    def __init__(self, within_s: Sequence[float]) -> None:
+        began_s = REAL.monotonic()
+        self._until_s = {index: began_s + seconds for index, seconds in enumerate(within_s)}
         self._answers: dict[int, Any] = {}
         self._new = threading.Condition()
-        self._waiting = set(range(expected))
 
     def put(self, index: int, answer: Any) -> None:
         with self._new:
             self._answers[index] = answer
             self._new.notify_all()
 
-    def arrivals(self, longest_s: float) -> Iterable[tuple[int, Any]]:
-        while self._waiting:
-            ready = self._next(longest_s)
-            if not ready:
-                yield from ((index, _TIMED_OUT) for index in sorted(self._waiting))
-                return
-            for index in ready:
-                self._waiting.discard(index)
-                yield index, self._answers[index]
+    def arrivals(self) -> Iterable[tuple[int, Any]]:
+        while self._until_s:
+            landed, late = self._next()
+            for index in (*landed, *late):
+                del self._until_s[index]
+            yield from ((index, self._answers[index]) for index in landed)
+            yield from ((index, _TIMED_OUT) for index in late)
 
-    def _next(self, within_s: float) -> list[int]:
+    def _next(self) -> tuple[list[int], list[int]]:
+        """What has landed, and what is late, as soon as there is one of either."""
         with self._new:
-            self._new.wait_for(self._arrived, timeout=within_s)
-            return sorted(self._arrived())
+            self._new.wait_for(self._arrived, timeout=max(0.0, min(self._until_s.values()) - REAL.monotonic()))
+            landed = sorted(self._arrived())
+            late = [
+                index for index, until_s in self._until_s.items() if until_s <= REAL.monotonic() and index not in landed
+            ]
+            return landed, late
 
     def _arrived(self) -> set[int]:
-        return self._waiting & self._answers.keys()
+        return self._until_s.keys() & self._answers.keys()
 
 
 def _lost(verb: str) -> str:

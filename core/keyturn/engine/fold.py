@@ -211,6 +211,12 @@ def _acknowledged(state: SecretState, body: ev.Acknowledged, event: Event) -> Se
     return replace(_awake(state), acks=state.acks | one, waived=waived)
 
 
+def _repaired(state: SecretState, body: ev.Repaired, event: Event) -> SecretState:
+    """A place that was brought up to the version under way counts as published there."""
+    calls = state.rotation.calls if state.rotation else frozenset()
+    return _rotation(state, calls=calls | {("promote", body.target, body.version)}, stuck=None)
+
+
 def _awake(state: SecretState) -> SecretState:
     """A hold that waits may have nothing to wait for any more: the next run looks."""
     rotation = state.rotation
@@ -245,5 +251,6 @@ _APPLY: dict[type[ev.Body], Callable[[SecretState, Any, Event], SecretState]] = 
     ev.HoldChanged: lambda state, body, event: _rotation(state, hold_until=body.until, waiting=None),
     ev.Paused: lambda state, body, event: replace(state, paused_until=body.until),
     ev.Dropped: _dropped,
+    ev.Repaired: _repaired,
     ev.Alerted: lambda state, body, event: replace(state, alerts=state.alerts | {body.key}),
 }

@@ -52,7 +52,9 @@ def drive(driver: Driver) -> Outcome:
     for _ in range(driver.bench.limits.turns_per_drive):
         driver.held.keep()
         if driver.looks.overran:
-            return _left(driver, _overrun())
+            return _left(driver, _later("a call outlived its deadline, so this process leaves the secret alone"))
+        if driver.bench.clock.wait(0.0) and not _in_the_gap(driver):
+            return _left(driver, _later("this run was asked to stop"))
         action = decide(_view(driver))
         outcome = _perform(driver, action)
         if outcome:
@@ -94,7 +96,13 @@ def _record(driver: Driver, action: act.Record) -> Outcome | None:
     if end is None:
         return None
     texts = {"undone": f"undone; the old version is good: {end.reason}", "done": "done"}
-    return Outcome(secret=driver.job.name, status=end.outcome, text=texts.get(end.outcome, end.outcome), ended=end)
+    return Outcome(
+        secret=driver.job.name,
+        status=end.outcome,
+        code=driver.rotation.undoing.code if driver.rotation.undoing else "",
+        text=texts.get(end.outcome, end.outcome),
+        ended=end,
+    )
 
 
 def _pause(driver: Driver, action: act.Pause) -> Outcome | None:
@@ -108,9 +116,15 @@ def _pause(driver: Driver, action: act.Pause) -> Outcome | None:
     return None
 
 
-def _overrun() -> act.Leave:
-    text = "a call outlived its deadline, so this process leaves the secret alone"
+def _later(text: str) -> act.Leave:
     return act.Leave(step=Step.ISSUE, kind="retry", text=text)
+
+
+def _in_the_gap(driver: Driver) -> bool:
+    """Between an issue that ends the old version and the last promote consumers have nothing valid: no stopping."""
+    rotation = driver.rotation
+    between = rotation.issue_sent_at is not None and Step.PUBLISH not in rotation.done
+    return rotation.frozen.traits.dies_by_issue and rotation.open and between
 
 
 def _left(driver: Driver, leave: act.Leave) -> Outcome:

@@ -9,7 +9,7 @@ from typing import NoReturn
 from keyturn.engine import events as ev
 from keyturn.engine.actions import ProbeNow
 from keyturn.engine.driver import Driver
-from keyturn.engine.entry import carry_on, refusal
+from keyturn.engine.entry import carry_on, claim_subject, refusal
 from keyturn.engine.job import Bench, BoundSink, Job
 from keyturn.engine.leases import holding
 from keyturn.engine.looks import DECOY, SinkLook
@@ -146,7 +146,7 @@ def adopt(bench: Bench, job: Job, adoption: Adoption) -> Outcome:
         fatal = [problem for problem in (*found.problems, *problems) if problem.fatal]
         if fatal:
             raise refusal(job.name, tuple(fatal))
-        driver.bench.journal.claim_subject(found.subject, job.name)
+        claim_subject(driver, found.subject)
         driver.keep(version_id, bundle)
         driver.append(
             ev.Adopted(

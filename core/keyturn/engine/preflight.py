@@ -63,8 +63,7 @@ def current_value(driver: Driver) -> Bundle | None:
     current = driver.state.current
     if current is None:
         return None
-    sealed = driver.bundle(current.id)
-    return sealed or _from_sinks(driver, current)
+    return driver.readable(current.id) or _from_sinks(driver, current)
 
 
 def _from_sinks(driver: Driver, current: VersionState) -> Bundle | None:
@@ -128,7 +127,9 @@ def _serving(state: SecretState, sink: BoundSink, ours: VersionState | None, mod
         yield Problem(
             code="sink-foreign",
             text=f"{sink.key} serves a value that Keyturn did not write",
-            hint=f"keyturn adopt {state.secret} --from-sink {sink.sink}, or clear the place",
+            hint=f"move that value away, then: keyturn repair {state.secret}"
+            if state.current
+            else f"keyturn adopt {state.secret} --from-sink {sink.sink}, or clear the place",
         )
     elif ours and state.current and ours.id != state.current.id and mode is not Mode.ROLLBACK:
         yield Problem(

@@ -88,6 +88,12 @@ def _one(bench: Bench, job: Job, work: Work) -> Outcome | None:
         return None
     except KeyturnError as error:
         return failed(job.name, error)
+    except Exception as error:  # noqa: BLE001 - a bug met by one secret must not end the round of the others
+        return failed(job.name, _bug(error))
+
+
+def _bug(error: Exception) -> KeyturnError:
+    return KeyturnError("bug", f"unexpected {type(error).__name__}", hint="report it; the other secrets went on")
 
 
 def failed(name: str, error: KeyturnError) -> Outcome:

@@ -126,6 +126,15 @@ class RotationState:
         return self.frozen.without(self.dropped)
 
     @property
+    def hold_ends(self) -> float | None:
+        """When the hold is over (epoch s): the operator's word, else published plus the frozen hold."""
+        if self.compromised:
+            return 0.0
+        if self.hold_until is not None:
+            return self.hold_until
+        return None if self.published_at is None else self.published_at + self.frozen.hold_s
+
+    @property
     def outage_ms(self) -> int:
         """From the sending of an issue that ends the old version to the last promote; 0 where both live together."""
         if self.frozen.traits.coexist or self.mode is not Mode.NORMAL:

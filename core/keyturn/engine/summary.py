@@ -78,6 +78,7 @@ def _rotation(rotation: RotationState) -> dict[str, Any]:
         "overlap": rotation.frozen.overlap,
         "started_at": rotation.started_at,
         "published_at": rotation.published_at,
+        "hold_until": rotation.hold_ends,
         "hold_max_s": rotation.frozen.hold_max_s,
         "open": rotation.open,
         "undoing": rotation.undoing is not None,

@@ -294,9 +294,9 @@ def _probe_request(driver: Driver, version_id: str, endpoint: str, within_s: flo
 
 def _value(driver: Driver, version_id: str) -> Bundle | None:
     if version_id != DECOY:
-        return driver.bundle(version_id)
+        return driver.readable(version_id)
     if driver.decoy is None:
-        like = next((b for b in map(driver.bundle, reversed(list(driver.state.versions))) if b), Bundle())
+        like = next((b for b in map(driver.readable, reversed(list(driver.state.versions))) if b), Bundle())
         driver.decoy = decoy(driver.job.traits, like, driver.bench.entropy)
     return driver.decoy
 

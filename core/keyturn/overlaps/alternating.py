@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keyturn.api import ChooseRequest, Choices, Kind, Plugin, Problem, hookimpl
+from keyturn.api import Choices, ChooseRequest, Kind, Plugin, Problem, hookimpl
 
 HOLD_S = 600.0
 

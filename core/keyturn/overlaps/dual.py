@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keyturn.api import ChooseRequest, Choices, Kind, Plugin, Problem, Revoke, hookimpl
+from keyturn.api import Choices, ChooseRequest, Kind, Plugin, Problem, Revoke, hookimpl
 
 HOLD_S = 600.0
 """Default hold: ten minutes of soak between publish and retire (contracts/pingauthorize.md section 6)."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from keyturn.redact import SHORTEST, scrub
 from keyturn.secret import HIDDEN
 
-CANARY = 'can"ary/+ ä?&=\\~~~ÿ'
+CANARY = 'can"ary/+ ä?&=\\~~~ÿx'
 
 SPELLINGS = {
     "plain": CANARY,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from keyturn.model import Field, Maker, Recipe, Revoke, Traits
 
+LETTERS_MAX = 256
+
 
 def validate_traits(traits: Traits) -> list[str]:
     """What contradicts itself in these traits, one line each; empty when they are sound."""
@@ -44,6 +46,8 @@ def _recipe(recipe: Recipe) -> list[str]:
         found.append("a recipe makes at least one character")
     if len(set(recipe.alphabet)) < 2:  # noqa: PLR2004 - one letter is no choice
         found.append("a recipe needs two different characters to choose from")
+    if len(recipe.alphabet) > LETTERS_MAX or len(set(recipe.alphabet)) != len(recipe.alphabet):
+        found.append(f"an alphabet is {LETTERS_MAX} different characters at most, each once: a draw is one byte")
     if recipe.forbid_prefix and recipe.prefix.startswith(recipe.forbid_prefix):
         found.append("a recipe forbids its own prefix")
     return found

@@ -35,6 +35,7 @@ from keyturn.model import Traits
 from keyturn.plugins.hookspecs import Kind
 from keyturn.plugins.registry import Listed, Registry
 from keyturn.references import Resolver
+from keyturn.traits import validate_traits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ class Estate:
         """What all secrets share."""
         escrow = self.configuration.escrow
         answers = Answers()
+        values: set[str] = set()
         bench = Bench(
             journal=self.journal,
             escrow=Escrow(
@@ -92,13 +94,14 @@ class Estate:
                 self.journal.now,
             ),
             clock=self.clock,
-            fence=Fence(lambda: (), self.wiring.inject),
+            fence=Fence(lambda: tuple(values), self.wiring.inject),
             resolve=self.resolver.resolve,
             notifier=Notifier(self.resolver.resolve),
             runner=runner_id(),
             operator=self.operator,
             entropy=os.urandom,
             answers=answers,
+            values=values,
             limits=self.wiring.limits or self._limits(),
             tell=self.tell,
         )
@@ -115,6 +118,14 @@ class Estate:
         secret = self.configuration.secrets[name]
         account = self.configuration.providers[secret.provider]
         traits = cast("Traits", account.plugin.traits(account.options, secret.target))  # type: ignore[misc]
+        wrong = validate_traits(traits)
+        if wrong:
+            raise UsageError(
+                "traits-wrong",
+                f"plugin {account.kind} declares what can not be: {'; '.join(wrong)}",
+                hint="tell the plugin's author; check the account's options",
+                place=name,
+            )
         return Job(
             secret=secret,
             account=account,

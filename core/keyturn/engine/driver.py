@@ -97,7 +97,7 @@ class Driver:
             found = self.bench.escrow.open_version(self.job.name, version_id)
             if found is None:
                 return None
-            self._bundles[version_id] = found
+            self.remember(version_id, found)
         return self._bundles[version_id]
 
     def readable(self, version_id: str) -> Bundle | None:
@@ -110,15 +110,12 @@ class Driver:
     def keep(self, version_id: str, bundle: Bundle) -> None:
         """Seal a version's value, durably, before anything else is done with it."""
         self.bench.escrow.seal_version(self.job.name, version_id, bundle)
-        self._bundles[version_id] = bundle
+        self.remember(version_id, bundle)
 
     def remember(self, version_id: str, bundle: Bundle) -> None:
-        """Have a value at hand for this run."""
+        """Have a value at hand for this run; from now on the fence takes it out of every message."""
         self._bundles[version_id] = bundle
-
-    def known_values(self) -> set[str]:
-        """All values in memory, for scrubbing."""
-        return {value for bundle in self._bundles.values() for value in bundle.reveal().values()}
+        self.bench.values.update(bundle.reveal().values())
 
     def fingerprints(self, bundle: Bundle) -> dict[str, str]:
         """The keyed fingerprints of a bundle's fields."""

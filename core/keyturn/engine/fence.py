@@ -9,7 +9,8 @@ from typing import Any
 
 from keyturn.clock import SystemClock
 from keyturn.errors import Conflict, Doubt, KeyturnError, NotSent, PluginError, Refused
-from keyturn.plugins.provider import PROVIDER_VERBS
+from keyturn.model import Settled, Verdict
+from keyturn.plugins.provider import PROVIDER_VERBS, ProbeResponse, SettleResponse
 from keyturn.plugins.sink import SINK_VERBS
 from keyturn.redact import scrub
 from keyturn.secret import Bundle, Secret
@@ -104,6 +105,9 @@ class Fence:
         if not isinstance(raw, _ANSWERS.get(ask.verb, (object,))):
             text = f"{ask.plugin}: {ask.verb} answered with {type(raw).__name__}, not what the seam asks for"
             return Result(outcome=_lost(ask.verb), why=text, code="bad-answer")
+        if not _known_words(raw):
+            text = f"{ask.plugin}: {ask.verb} answered with a word that this version does not know"
+            return Result(outcome=_lost(ask.verb), why=text, code="bad-answer")
         return Result(outcome="done", answer=raw)
 
 
@@ -149,6 +153,13 @@ class _Inbox:
 
     def _arrived(self) -> set[int]:
         return self._until_s.keys() & self._answers.keys()
+
+
+def _known_words(answer: Any) -> bool:
+    """A plugin of a newer version may answer with a verdict that did not exist when this was written."""
+    if isinstance(answer, ProbeResponse):
+        return isinstance(answer.verdict, Verdict)
+    return not isinstance(answer, SettleResponse) or isinstance(answer.outcome, Settled)
 
 
 def _lost(verb: str) -> str:

@@ -96,7 +96,10 @@ class Answers:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bench:
-    """What all secrets of one process share. `entropy` gives random bytes, `tell` is told of each event."""
+    """What all secrets of one process share. `entropy` gives random bytes, `tell` is told of each event.
+
+    `values` are all secret values at hand, which the fence takes out of every message.
+    """
 
     journal: Journal
     escrow: Escrow
@@ -108,5 +111,6 @@ class Bench:
     operator: str
     entropy: Callable[[int], bytes]
     answers: Answers = field(default_factory=Answers)
+    values: set[str] = field(default_factory=set, repr=False)
     limits: Limits = field(default_factory=Limits)
     tell: Told = field(default=lambda *_: None)

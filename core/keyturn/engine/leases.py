@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from keyturn.engine.job import Bench
 from keyturn.engine.runner import is_dead
 from keyturn.errors import HeldElsewhereError
+from keyturn.journal import JournalError
 from keyturn.journal.store import Lease, LeaseHeld, LeaseLost
 
 
@@ -47,6 +48,9 @@ class Held:
                 self.keep()
             except LeaseLost:
                 return
+            except JournalError:
+                # The journal stumbled; the lease may still be saved by the next beat.
+                continue
 
 
 @contextmanager

@@ -16,7 +16,7 @@ class Cutover:
             problems.append(
                 Problem(code="overlap-unfit", text="cutover is for vendors whose issue ends the old version; use dual")
             )
-        elif policy.accept_outage_s is None:
+        elif not policy.accept_outage_s:
             problems.append(
                 Problem(
                     code="outage-not-accepted",

@@ -16,7 +16,7 @@ class Grace:
         problems = []
         if traits.grace_s is None:
             problems.append(Problem(code="overlap-unfit", text="grace needs a vendor whose issue ends the old version"))
-        elif not bridge_s and policy.accept_outage_s is None:
+        elif outage_s > (policy.accept_outage_s or 0.0):
             problems.append(
                 Problem(
                     code="outage-not-accepted",

@@ -6,6 +6,7 @@ import re
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -55,8 +56,18 @@ def arms(annotation: Any, attached: tuple[Any, ...] = ()) -> Iterator[Shape]:
         yield Shape(annotation, attached)
 
 
-def below(shape: Shape, step: str | int) -> Iterator[Shape]:
+def below(shape: Shape, step: str | int) -> tuple[Shape, ...]:
     """What may stand under one key, or at one position of a list."""
+    # Under a map any key is as good as another, and in a list any position: that is what makes the cache small.
+    return _below(shape, step if shape.model else type(step)())
+
+
+@lru_cache(maxsize=4096)
+def _below(shape: Shape, step: str | int) -> tuple[Shape, ...]:
+    return tuple(_found_below(shape, step))
+
+
+def _found_below(shape: Shape, step: str | int) -> Iterator[Shape]:
     if shape.model is not None:
         for name, info in shape.model.model_fields.items():
             if step in (name, info.alias):

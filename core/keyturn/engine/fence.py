@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -75,7 +76,10 @@ class Fence:
         """Make all calls side by side; `landed` is told of each result, in the caller's thread, as it comes."""
         done = _Inbox([ask.within_s for ask in asks])
         for index, ask in enumerate(asks):
-            threading.Thread(target=self._run, args=(ask, index, done), daemon=True, name=f"fence-{ask.verb}").start()
+            # The caller's context goes along: a plugin's notes find their way to the secret they belong to.
+            run = contextvars.copy_context().run
+            name = f"fence-{ask.verb}"
+            threading.Thread(target=run, args=(self._run, ask, index, done), daemon=True, name=name).start()
         results: list[Result | None] = [None] * len(asks)
         for index, raw in done.arrivals():
             results[index] = self._judge(asks[index], raw)

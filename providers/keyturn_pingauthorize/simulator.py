@@ -186,10 +186,10 @@ class Simulator:
 
     # what it is told
 
-    def fault(self, on: str, how: str, *, server: int | None = None, times: int = 1) -> None:
+    def fault(self, on: str, how: str, *, server: int | None = None, times: int = 1, skip: int = 0) -> None:
         """Spoil the next requests of this kind; see `simulator_faults`."""
         with self.world.lock:
-            self.book.faults.append(Fault(on=on, how=how, server=server, times=times))
+            self.book.faults.append(Fault(on=on, how=how, server=server, times=times, skip=skip))
 
     def switch(self, **changes: Any) -> None:
         """Change how the cluster is; see `simulator_world.Switches`."""

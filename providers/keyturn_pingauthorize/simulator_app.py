@@ -117,6 +117,8 @@ class Server:
             return perform()
         if fault.name.endswith("-after"):
             perform()
+        elif fault.name == "reset-late":
+            asyncio.get_running_loop().call_later(float(fault.argument or "1"), perform)
         elif task:
             with self._world.lock:
                 self._record(task, 0, fault.how)

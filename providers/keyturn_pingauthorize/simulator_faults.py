@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-KINDS = ("create", "add", "remove", "delete", "read", "probe")
-"""What a fault may be `on`. `read` is every GET of the Configuration API, `probe` the Sideband API."""
+CHANGES = ("create", "add", "remove", "delete")
+KINDS = (*CHANGES, "change", "read", "probe")
+"""What a fault may be `on`. `change` is any of the first four, `read` every GET of the Configuration API, `probe` the
+Sideband API."""
 
 HOWS = (
     "timeout-before",  # contract 10.2: nothing happens, no answer comes
@@ -16,6 +18,7 @@ HOWS = (
     "reset-before",  # 10.2: the connection breaks, nothing happened
     "reset-after",  # 10.2: committed, the answer is cut in the middle
     "late",  # 10.2: `late:SECONDS`, the commit and the answer come late
+    "reset-late",  # 10.2: `reset-late:SECONDS`, the connection breaks at once, the commit comes late
     "status",  # 10.1: `status:500`, nothing happened, SCIM error
     "status-after",  # 10.1: `status-after:500`, committed all the same
     "empty",  # 10.1: `empty:500`, nothing happened, no body
@@ -32,12 +35,13 @@ HOSTILE = ("reset-before", "reset-after", "late:0.2", "status:500", "status-afte
 
 @dataclass(kw_only=True)
 class Fault:
-    """`how` (with its argument after a colon) on the next `times` requests of kind `on`, at one server or any."""
+    """`how` (with its argument after a colon) on `times` requests of kind `on`, at one server or any, after `skip`."""
 
     on: str
     how: str
     server: int | None = None
     times: int = 1
+    skip: int = 0
 
     def __post_init__(self) -> None:
         if self.on not in KINDS or self.how.partition(":")[0] not in HOWS:
@@ -49,17 +53,31 @@ class Fault:
         """What happens, without its argument."""
         return self.how.partition(":")[0]
 
+    def hits(self, on: str, server: int) -> bool:
+        """Whether this request is spoiled. Counts it."""
+        if not self.times or self.server not in (None, server) or self.on not in (on, _group(on)):
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        self.times -= 1
+        return True
+
     @property
     def argument(self) -> str:
         """What stands after the colon."""
         return self.how.partition(":")[2]
 
 
+def _group(on: str) -> str:
+    return "change" if on in CHANGES else on
+
+
 def fault_from(data: Mapping[str, Any]) -> Fault:
     """A fault as JSON has it. Raises ValueError for an unknown property, kind or way."""
     unknown = set(data) - {each.name for each in fields(Fault)}
     if unknown or not {"on", "how"} <= set(data):
-        message = "expected the properties on, how, server, times"
+        message = "expected the properties on, how, server, times, skip"
         raise ValueError(message)
     return Fault(**data)
 
@@ -74,8 +92,7 @@ class FaultBook:
     def next_for(self, on: str, server: int) -> Fault | None:
         """The fault that hits this request, used up."""
         for fault in self.faults:
-            if fault.on == on and fault.server in (None, server) and fault.times > 0:
-                fault.times -= 1
+            if fault.hits(on, server):
                 return fault
         if self.dice and self.dice.random() < 0.25:
             return Fault(on=on, how=self.dice.choice(HOSTILE))

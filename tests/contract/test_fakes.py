@@ -57,6 +57,7 @@ class FakeWorld:
     name: str
     options: Mapping[str, Any]
     clock: FakeClock = field(default_factory=FakeClock)
+    tick_s: float = 1.0
 
     def __post_init__(self) -> None:
         fake = FAKES[self.name]

@@ -36,6 +36,7 @@ class Town:
     folder: Path
     sim: Simulator
     more: dict[str, Any] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
 
     @property
     def config(self) -> Path:
@@ -80,8 +81,8 @@ class Town:
         return {**os.environ, "KEYTURN_CONFIG": str(self.config)}
 
     def keyturn(self, *argv: str, program: list[str] | None = None) -> subprocess.CompletedProcess[str]:
-        """Run the program to its end."""
-        return subprocess.run(
+        """Run the program to its end; what it says is kept."""
+        done = subprocess.run(
             [*(program or PROGRAM), *argv],
             env=self.environment,
             capture_output=True,
@@ -90,6 +91,8 @@ class Town:
             check=False,
             stdin=subprocess.DEVNULL,
         )
+        self.said += [*argv, done.stdout, done.stderr]
+        return done
 
     def start(self, *argv: str) -> subprocess.Popen[str]:
         """Start the program and leave it running."""
@@ -165,10 +168,11 @@ class Town:
             return sum(one.kind == "answer" for one in journal.sealed(SECRET))
 
     def leaks(self, value: str) -> list[Path]:
-        """Files that hold this value in clear and are not the consumers' file or the sink's own private folder."""
+        """Where this value stands in clear, besides the consumers' file and the sink's own private folder."""
         allowed = (self.folder / "secrets",)
         files = [p for p in self.folder.rglob("*") if p.is_file() and not any(a in p.parents for a in allowed)]
-        return [path for path in files if value.encode() in path.read_bytes()]
+        said = [Path("what was said")] if any(value in text for text in self.said) else []
+        return said + [path for path in files if value.encode() in path.read_bytes()]
 
 
 def write_private(path: Path, text: str) -> None:

@@ -6,11 +6,25 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from keyturn.api import Bundle, Finished, NotSent, Secret
+from keyturn.api import Answer, Bundle, Finished, NotSent, Secret
 from keyturn.clock import Clock
 from keyturn.http import HttpClient
 from keyturn.testing.clock import FakeClock
+
+
+class _Client(HttpClient):
+    """The real client on a line that can be cut. `admit` raises NotSent where it is."""
+
+    def __init__(self, base_url: str, *, admit: Callable[[bool], None], **more: Any) -> None:
+        super().__init__(base_url, **more)
+        self._admit = admit
+
+    def call(self, method: str, path: str, *, mutates: bool, **more: Any) -> Answer:
+        """See `keyturn.api.Http.call`."""
+        self._admit(mutates)
+        return super().call(method, path, mutates=mutates, **more)
 
 
 class FakeContext:
@@ -32,6 +46,8 @@ class FakeContext:
         self.notes: list[tuple[str, dict[str, str]]] = []
         self._clients: list[HttpClient] = []
         self._run = run
+        self._cut_in = 0
+        self._cut_changes_only = False
 
     def resolve(self, reference: str) -> Secret:
         """The value given for this reference. Raises NotSent where there is none."""
@@ -50,8 +66,9 @@ class FakeContext:
         headers: Mapping[str, str] | None = None,
     ) -> HttpClient:
         """The real client, on this context's clock."""
-        client = HttpClient(
+        client = _Client(
             base_url,
+            admit=self._admit,
             now=self.now,
             seal=self.seal,
             username=username,
@@ -62,6 +79,17 @@ class FakeContext:
         )
         self._clients.append(client)
         return client
+
+    def cut(self, nth: int = 1, *, changes_only: bool = False) -> None:
+        """Let the nth coming HTTP call be NotSent. With `changes_only` those that change nothing do not count."""
+        self._cut_in, self._cut_changes_only = nth, changes_only
+
+    def _admit(self, mutates: bool) -> None:  # noqa: FBT001 - a callback
+        if not self._cut_in or (self._cut_changes_only and not mutates):
+            return
+        self._cut_in -= 1
+        if not self._cut_in:
+            raise NotSent("the line is cut", code="unreachable")
 
     def close(self) -> None:
         """Close every client that was handed out."""

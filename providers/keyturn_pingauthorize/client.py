@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -17,7 +17,10 @@ EXTENSION_TYPE = "http-servlet-extension:sideband-api"
 SECRET_TYPE = "sideband-api-shared-secret"  # noqa: S105 - a type's name
 MESSAGES = tuple(f"urn:{prefix}:schemas:configuration:messages:2.0" for prefix in ("pingidentity", "unboundid"))
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
-OK = (200, 201, 204)
+OK = tuple(range(200, 300))
+"""Contracts differ in which 2xx they mean: any of them is done (contract 3.3, 3.5)."""
+
+PAGES_MAX = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +66,24 @@ class ConfigApi:
         return self._send("GET", _secret_path(name), mutates=False, ok=(200, 404)).status != 404  # noqa: PLR2004
 
     def names(self) -> tuple[str, ...]:
-        """All secret objects this server sees (contract 3.6)."""
-        body = self._send("GET", SECRETS, mutates=False).json
+        """All secret objects this server sees, page by page (contract 3.6)."""
+        found: list[str] = []
+        for _ in range(PAGES_MAX):
+            total, page = self._page(start=len(found) + 1)
+            found += page
+            if not page or len(found) >= total:
+                return tuple(found)
+        raise NotSent(f"{self.server}: its list of secrets does not end", code="unexpected-answer")
+
+    def _page(self, *, start: int) -> tuple[int, list[str]]:
+        params = {"startIndex": str(start)} if start > 1 else {}
+        body = self._send("GET", SECRETS, mutates=False, params=params).json
         found = body.get("Resources") if isinstance(body, dict) else None
         if not isinstance(found, list):
             raise NotSent(f"{self.server}: expected a list of secrets, got something else", code="unexpected-answer")
-        return tuple(str(item["id"]) for item in found if isinstance(item, dict) and "id" in item)
+        total = body.get("totalResults")
+        names = [str(item["id"]) for item in found if isinstance(item, dict) and "id" in item]
+        return total if isinstance(total, int) else len(found), names
 
     def create(self, name: str, value: Secret, *, attempt: str) -> tuple[str, ...]:
         """Contract 3.3; the actions the server says it needs. An existing name is Refused `http-409`.
@@ -110,10 +125,12 @@ class ConfigApi:
         mutates: bool,
         ok: Sequence[int] = OK,
         json: object | None = None,
+        params: Mapping[str, str] | None = None,
         seal: str | None = None,
     ) -> Answer:
         scope = self.wire.apply_change_to
-        params = {"applyChangeTo": scope} if mutates and scope != "none" else None  # contract 3.7
+        if mutates and scope != "none":
+            params = {**(params or {}), "applyChangeTo": scope}  # contract 3.7
         return self.http.call(
             method, path, ok=ok, mutates=mutates, deadline_at=self.deadline_at, json=json, params=params, seal=seal
         )

@@ -1,6 +1,7 @@
 """What a configuration says of one PingAuthorize cluster, and the pure facts that follow from it.
 
-Everything the contract page marks ASSUMED is an option here, with the assumption as its default.
+What the contract page (docs/contracts/pingauthorize.md) marks ASSUMED and a set-up may have otherwise is an option
+here, with the assumption as its default.
 """
 
 from __future__ import annotations
@@ -31,25 +32,73 @@ WebUrl = Annotated[str, Rule(pattern=r"^https?://[^/@\s]+(?:/\S*)?$")]
 class Account(Options):
     """One cluster: `servers` are base URLs (the Configuration API is at `<server>/config`). Durations are seconds."""
 
-    servers: Annotated[tuple[Url, ...], Rule(min_length=1)]
-    username: Reference
-    password: Reference
-    ca: Path | None = None
-    proxy: WebUrl | None = None
-    extension: Annotated[str, Rule(min_length=1)] = "Sideband API"
-    sideband: tuple[Url, ...] | None = None
-    header: str | None = None
-    probe_url: WebUrl = "https://keyturn.invalid/rotation-probe"
-    treat_4xx_as_accepted: bool = False
-    apply_change_to: Literal["single-server", "none"] = "single-server"
-    dialect: Literal["go", "documented"] = "go"
-    urn_prefix: Literal["pingidentity", "unboundid"] = "pingidentity"
-    name_prefix: NamePrefix = "keyturn"
-    mirror_timeout: Seconds = 30.0
-    poll: Annotated[Seconds, Rule(gt=0)] = 0.5
-    settle: Seconds = 30.0
-    activation: Seconds = 30.0
-    revocation: Seconds = 30.0
+    servers: tuple[Url, ...] = Rule(
+        min_length=1,
+        description="base URL of every server, https://HOST:PORT; the list of secrets is per server (ASSUMED)",
+    )
+    username: Reference = Rule(description="reference to the administrator's DN, or an id the identity mapper knows")
+    password: Reference = Rule(description="reference to the administrator's password")
+    ca: Path | None = Rule(
+        default=None, description="PEM file of the authority to trust (the machine's trust store unless set)"
+    )
+    proxy: WebUrl | None = Rule(
+        default=None, description="URL of a proxy (none unless set; the environment's is not used)"
+    )
+    extension: str = Rule(
+        default="Sideband API",
+        min_length=1,
+        description="name of the servlet extension; the default is the vendor's own name",
+    )
+    sideband: tuple[Url, ...] | None = Rule(
+        default=None,
+        description="base URL of each server's Sideband API, in the order of servers (the servers unless set)",
+    )
+    header: str | None = Rule(
+        default=None,
+        description="header the gateways send; a server that reads another is refused (not compared unless set)",
+    )
+    probe_url: WebUrl = Rule(
+        default="https://keyturn.invalid/rotation-probe",
+        description="URL that a probe asks a decision about (ASSUMED design); the default can belong to nobody",
+    )
+    treat_4xx_as_accepted: bool = Rule(
+        default=False,
+        description="whether 400 and 413 prove acceptance; they come probably after the secret was checked (ASSUMED)",
+    )
+    apply_change_to: Literal["single-server", "none"] = Rule(
+        default="single-server",
+        description="applyChangeTo to send: required in a server group, harmless elsewhere (ASSUMED); none: omitted",
+    )
+    dialect: Literal["go", "documented"] = Rule(
+        default="go",
+        description="form of PATCH: as the vendor's Go client sends it, which ships, or as its documentation shows",
+    )
+    urn_prefix: Literal["pingidentity", "unboundid"] = Rule(
+        default="pingidentity",
+        description="prefix of schema URNs sent: the Go client's, or the documentation's older one; both are read",
+    )
+    name_prefix: NamePrefix = Rule(
+        default="keyturn", description="what names of new secret objects begin with; a target's wins"
+    )
+    mirror_timeout: Seconds = Rule(
+        default=30.0,
+        description="longest wait until every server sees a change; 30 s (ASSUMED) are six polls of the vendor",
+    )
+    poll: Seconds = Rule(
+        default=0.5, gt=0, description="time between two looks while waiting; short against the vendor's poll of 5 s"
+    )
+    settle: Seconds = Rule(
+        default=30.0,
+        description="how long a lost call may still take effect; 30 s (ASSUMED), as long as mirroring may take",
+    )
+    activation: Seconds = Rule(
+        default=30.0,
+        description="longest time until a listed secret is accepted; 30 s (ASSUMED: at once, without a restart)",
+    )
+    revocation: Seconds = Rule(
+        default=30.0,
+        description="longest time until an unlisted secret is refused; 30 s (ASSUMED: at once, without a restart)",
+    )
 
     @model_validator(mode="after")
     def _servers_make_sense(self) -> Self:
@@ -69,7 +118,10 @@ class Account(Options):
 class Target(Options):
     """One secret. `name_prefix` begins the names of its objects; two secrets of one extension need different ones."""
 
-    name_prefix: NamePrefix | None = None
+    name_prefix: NamePrefix | None = Rule(
+        default=None,
+        description="what names of this secret's objects begin with (the account's name_prefix unless set)",
+    )
 
 
 def traits(account: Account, target: Target | None) -> Traits:  # noqa: ARG001 - the seam's shape
@@ -94,7 +146,8 @@ def traits(account: Account, target: Target | None) -> Traits:  # noqa: ARG001 -
 
 def subject(account: Account, target: Target | None) -> str:
     """What is locked: the extension on these servers; with a name prefix, that gateway's share of it."""
-    share = f"#{target.name_prefix}" if target and target.name_prefix else ""
+    own = prefix(account, target)
+    share = f"#{own}" if own != account.name_prefix else ""
     return f"pingauthorize:{','.join(sorted(account.servers))}:{account.extension}{share}"
 
 

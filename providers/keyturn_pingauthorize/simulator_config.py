@@ -166,7 +166,7 @@ class ConfigurationApi:
 
     def _secrets_task(self, asked: Asked) -> Task:
         if asked.method == "GET":
-            return Task(on="read", run=self._list)
+            return Task(on="read", run=lambda: self._list(asked))
         if asked.method != "POST":
             raise Refusal(405, "use GET or POST")
         body = {key.lower(): value for key, value in _json(asked.body).items()}  # contract 3.1: names in any case
@@ -186,10 +186,12 @@ class ConfigurationApi:
             return Task(on="delete", name=name, run=lambda: self._delete(name))
         raise Refusal(400, "shared-secret is read-only after creation")  # contract 1, 10.3
 
-    def _list(self) -> Reply:
-        found = [self._secret_body(name) for name in self._world.objects(self._index)]
+    def _list(self, asked: Asked) -> Reply:
+        whole = [self._secret_body(name) for name in self._world.objects(self._index)]
+        start = int(asked.params.get("startIndex", "1")) - 1
+        found = whole[start : start + self._world.switches.page_size]
         schemas = ["urn:ietf:params:scim:api:messages:2.0:ListResponse"]
-        return Reply(status=200, body={"schemas": schemas, "totalResults": len(found), "Resources": found})  # 3.6
+        return Reply(status=200, body={"schemas": schemas, "totalResults": len(whole), "Resources": found})  # 3.6
 
     def _get(self, name: str) -> Reply:
         if name not in self._world.objects(self._index):

@@ -23,6 +23,7 @@ class Refusal(Exception):
 class Switches:
     """How this cluster is, until told otherwise. Each names the line of contract section 10 it stands for."""
 
+    page_size: int = 1000  # 3.6
     mirror_delay_s: float = 0.0  # 10
     primary: int = 0  # 10
     primary_down: bool = False  # 10: no majority, the mirrored part is read-only

@@ -7,7 +7,7 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from keyturn.api import LocalPath, Options, SinkTraits
 
@@ -29,9 +29,15 @@ def _below_the_folder(path: str) -> str:
 class Account(Options):
     """One folder. `group` may read the files when `file_mode` is 0640."""
 
-    folder: LocalPath
-    group: str | None = None
-    file_mode: Literal["0600", "0640"] = "0600"
+    folder: LocalPath = Field(
+        description="the folder of all places; a relative one hangs on the configuration's folder"
+    )
+    group: str | None = Field(
+        default=None, description="group that owns the files, needs file_mode 0640 (the runner's unless set)"
+    )
+    file_mode: Literal["0600", "0640"] = Field(
+        default="0600", description="permissions of the files; the default lets nobody but the runner's user read them"
+    )
 
     @model_validator(mode="after")
     def _group_can_read(self) -> Account:
@@ -49,9 +55,17 @@ class Account(Options):
 class Place(Options):
     """One file. `raw` stores one field's value alone; `keep_previous` outranks what the engine asks for."""
 
-    path: Annotated[str, AfterValidator(_below_the_folder)]
-    format: Literal["json", "raw"] = "json"
-    keep_previous: int | None = None
+    path: Annotated[str, AfterValidator(_below_the_folder)] = Field(
+        description=f"the file, relative to the folder; at most {NAME_BYTES_MAX} characters, where a / counts three"
+    )
+    format: Literal["json", "raw"] = Field(
+        default="json",
+        description="json: an object of all fields, as it says which is which; raw: one field's value alone",
+    )
+    keep_previous: int | None = Field(
+        default=None,
+        description="number of earlier versions that stay readable (what the secret's rotate section says unless set)",
+    )
 
 
 def traits(account: Account, place: Place) -> SinkTraits:  # noqa: ARG001 - the same for all

@@ -96,9 +96,7 @@ class Rig:
             cwd=self.folder,
             env={**_clean(), **self.sim.environment, **(env or {})},
             text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            **{"stdin": subprocess.DEVNULL, **popen},
+            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **popen},
         )
 
     def run(self, *args: str, stdin: str | None = None, env: Mapping[str, str] | None = None) -> Ran:

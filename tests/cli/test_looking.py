@@ -477,3 +477,24 @@ def test_help_of_a_looking_command_loads_neither_pydantic_nor_plugins(tmp_path: 
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("args", [["demo", "--folder"], ["init", "--folder"], ["schema", "--out"]])
+def test_a_place_that_can_not_be_written_is_no_bug(tmp_path: Path, args: list[str]) -> None:
+    (tmp_path / "file").write_text("")
+    ran = run_in(tmp_path, *args, str(tmp_path / "file" / "below"))
+    assert (ran.code, ran.out) == (2, ""), ran.err
+    assert "[bug]" not in ran.err
+
+
+def test_init_with_a_configuration_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> None:
+    ran = run_in(tmp_path, "init", "--config", "none.yaml")
+    assert ran.code == 2
+    assert "keyturn init --folder PATH" in ran.err
+
+
+def test_opening_the_escrow_of_a_name_that_is_no_secret_is_no_bug(holding: Rig) -> None:
+    ran = holding.run("escrow", "open", "gateway/sidebandd", "--out", "opened", "--reason", "look")
+    assert ran.code == 2
+    assert "[no-match]" in ran.err
+    assert SECRET in ran.err

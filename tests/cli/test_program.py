@@ -137,3 +137,33 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 def test_the_most_severe_of_several_exit_codes_wins(codes: list[int], expected: int) -> None:
     assert most_severe(codes) == most_severe(codes[::-1]) == expected
     assert set(SEVERITY) == set(range(9))
+
+
+def test_a_program_or_family_without_a_command_shows_its_help_and_is_wrong() -> None:
+    for args in ([], ["audit"]):
+        ran = run(*args)
+        assert (ran.returncode, ran.stderr) == (2, "")
+        assert ran.stdout.startswith("Usage: keyturn")
+        assert json.loads(run(*args, "--json").stdout)["error"]["code"] == "usage"
+
+
+@pytest.mark.parametrize("columns", ["50", "junk", "9999", ""])
+def test_a_help_text_fits_the_terminal(columns: str) -> None:
+    lines = run("--help", env={"COLUMNS": columns}).stdout.partition("Exit codes")[0].splitlines()
+    assert max(map(len, lines)) <= (int(columns) if columns == "50" else 100)
+
+
+def test_help_loads_few_modules_of_the_standard_library() -> None:
+    code = (
+        "import sys\nfrom keyturn.cli.app import main\n"
+        "try: main(['--help'])\nfinally: print(*sys.modules, file=sys.stderr)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert ran.returncode == 0
+    assert {"dataclasses", "signal", "difflib", "shutil", "click.shell_completion"} & set(ran.stderr.split()) == set()

@@ -132,6 +132,14 @@ def test_an_orphan_of_ours_is_reported_and_not_touched(bench: Bench) -> None:
     assert bench.codes(fatal=True) == set()
 
 
+def test_an_orphan_on_a_later_page_is_found_too(bench: Bench) -> None:
+    handle = bench.issue().handle
+    assert handle
+    bench.refuse(handle)
+    bench.sim.switch(page_size=1)
+    assert [p.text for p in bench.inspect().problems] == [f"{handle} is in no list, and is accepted nowhere"]
+
+
 def test_a_listed_name_without_an_object_is_a_warning(bench: Bench) -> None:
     bench.sim.obey({"lists": {str(index): [FIRST, "ghost"] for index in range(3)}})
     assert bench.codes(fatal=False) == {"secret-unseen"}

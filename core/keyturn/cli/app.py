@@ -7,24 +7,23 @@ KeyturnError. Command modules import at the top what is cheap only, so that help
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from difflib import get_close_matches
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
-from click.shell_completion import CompletionItem
 
 from keyturn import __version__
 from keyturn.errors import KeyturnError, UnfinishedError, UsageError
 
 if TYPE_CHECKING:  # these cost more than `--help` may
+    from click.shell_completion import CompletionItem
+
     from keyturn.cli.estate import Estate, Wiring
+    from keyturn.cli.progress import Progress
     from keyturn.clock import SystemClock
     from keyturn.engine.events import Body
 
@@ -66,32 +65,39 @@ Exit codes:
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
+WIDTH_MIN, WIDTH_MAX = 50, 100
+"""Columns of a help text."""
+
+
+class Report(NamedTuple):  # a dataclass would cost `--help` a millisecond
     """What a command answers: `data` for --json, `text` for people (stdout). `error` is told besides, on stderr."""
 
-    data: Mapping[str, object] = field(default_factory=dict)
+    data: Mapping[str, object] = {}
     text: str = ""
     exit_code: int = 0
     error: KeyturnError | None = None
 
 
-@dataclass(kw_only=True)
 class Session:
     """One run of the program. `command` is the command's name as typed, `audit verify` for instance."""
 
-    config: str | None = None
-    json: bool = False
-    wiring: Wiring | None = None
-    out: TextIO = field(default_factory=lambda: sys.stdout)
-    err: TextIO = field(default_factory=lambda: sys.stderr)
-    command: str = ""
+    def __init__(self, wiring: Wiring | None = None) -> None:
+        self.wiring = wiring
+        self.config: str | None = None
+        self.json = False
+        self.command = ""
+        self.out = sys.stdout
+        self.err = sys.stderr
+        self._progress: Progress | None = None
 
     @contextmanager
     def estate(self) -> Iterator[Estate]:
         """The configured estate, closed at the end. The first SIGINT or SIGTERM stops it after the running step."""
         from keyturn.cli.estate import open_estate  # noqa: PLC0415 - loads pydantic
+        from keyturn.cli.progress import make_progress  # noqa: PLC0415 - help does without it
 
+        if not self.json:
+            self._progress = make_progress(self.err, self._write)
         estate = open_estate(self.config, wiring=self.wiring, tell=self.tell)
         try:
             with _stopped_by_signals(estate.clock, self):
@@ -100,18 +106,25 @@ class Session:
             estate.close()
 
     def tell(self, secret: str, body: Body) -> None:
-        """Progress: one line on stderr for an event that was just journaled; nothing in JSON mode."""
-        if not self.json:
-            from keyturn.cli.progress import line  # noqa: PLC0415 - help does without it
-
-            text = line(secret, body)
-            if text:
-                self.say(text)
+        """Progress on stderr for an event that was just journaled; nothing in JSON mode."""
+        if self._progress:
+            self._progress.tell(secret, body)
 
     def say(self, text: str) -> None:
         """A line for people on stderr; nothing in JSON mode. Runs in several threads: one write per line."""
         if not self.json:
-            self.err.write(f"{text}\n")
+            self.settle()
+            self._write(f"{text}\n")
+
+    def settle(self) -> None:
+        """Take away what progress shows of a step in flight, so that something else can be written."""
+        if self._progress:
+            self._progress.clear()
+
+    def _write(self, text: str) -> None:
+        """To stderr. A reader that went away, or a full disk, must never stop a rotation."""
+        with suppress(OSError, ValueError):
+            self.err.write(text)
             self.err.flush()
 
 
@@ -201,7 +214,9 @@ class Program(Group):
             formatter.write_dl([(name, short_help) for name, (_, _, short_help) in COMMANDS.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Names from the table, without importing anything."""
+        """Names from the table, without importing a command."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - help does without it
+
         names = [
             CompletionItem(name, help=short_help)
             for name, (_, _, short_help) in COMMANDS.items()
@@ -211,6 +226,8 @@ class Program(Group):
 
 
 def _no_such_command(ctx: click.Context, name: str) -> click.UsageError:
+    from difflib import get_close_matches  # noqa: PLC0415 - help does without it
+
     near = get_close_matches(name, COMMANDS, n=1)
     guess = f"; did you mean {near[0]}?" if near else ""
     return click.UsageError(f"there is no command {name!r}{guess}", ctx)
@@ -227,24 +244,50 @@ def program() -> None:
 def main(argv: Sequence[str] | None = None, *, wiring: Wiring | None = None) -> NoReturn:
     """Run the program and exit. `wiring` lets tests put faults in between."""
     args = list(sys.argv[1:] if argv is None else argv)
-    session = Session(wiring=wiring)
+    session = Session(wiring)
     report = _answer(args, session)
+    code = report.exit_code if report else 0
     try:
         if report is not None:
             _print(session, report)
         session.out.flush()
     except BrokenPipeError:
-        # Whoever reads has seen enough; python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), session.out.fileno())
-    sys.exit(report.exit_code if report else 0)
+        _mute(session)  # whoever reads has seen enough
+    except OSError as error:
+        _mute(session)
+        code = _unwritten(session, code, error)
+    sys.exit(code)
+
+
+def _unwritten(session: Session, code: int, error: OSError) -> int:
+    """Say on stderr, in JSON mode too, that stdout could not be written; the exit code is never 0 then."""
+    from keyturn.cli.render import error_text  # noqa: PLC0415 - help does without it
+
+    hint = "keyturn status shows what is true; write the answer elsewhere"
+    why = error.strerror or type(error).__name__
+    said = UnfinishedError("not-written", f"what was done is done, but the answer was not written: {why}", hint=hint)
+    session.json = False
+    session.say(error_text(said).rstrip("\n"))
+    return code or said.exit_code
+
+
+def _mute(session: Session) -> None:
+    """Python flushes once more when it exits, and would complain again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), session.out.fileno())
 
 
 def _answer(args: list[str], session: Session) -> Report | None:
     """What the command answers, errors included; None where click has printed a help text."""
     try:
-        result = program.main(args=args, prog_name=PROGRAM, standalone_mode=False, obj=session)
+        result = program.main(
+            args=args, prog_name=PROGRAM, standalone_mode=False, obj=session, terminal_width=_columns()
+        )
     except KeyturnError as error:
+        session.json = session.json or "--json" in args
         return _failed(error)
+    except click.exceptions.NoArgsIsHelpError as error:
+        session.json = session.json or "--json" in args
+        return _failed(_as_usage(error, session)) if session.json else _helped(error)
     except click.ClickException as error:
         session.json = session.json or "--json" in args
         return _failed(_as_usage(error, session))
@@ -257,6 +300,20 @@ def _answer(args: list[str], session: Session) -> Report | None:
     return result if isinstance(result, Report) else None
 
 
+def _columns() -> int:
+    """How wide a help text may be: as click reckons it, without the modules that click loads for it."""
+    columns = int(text) if (text := os.environ.get("COLUMNS", "")).isdecimal() else 0
+    if not columns:
+        with suppress(OSError, ValueError, AttributeError):
+            columns = os.get_terminal_size(sys.stdout.fileno()).columns
+    return max(min(columns or 80, WIDTH_MAX) - 2, WIDTH_MIN)
+
+
+def _helped(error: click.exceptions.NoArgsIsHelpError) -> Report:
+    """A command without its arguments shows its help, and is wrong all the same."""
+    return Report(text=error.message, exit_code=UsageError.exit_code)
+
+
 def _failed(error: KeyturnError) -> Report:
     return Report(exit_code=error.exit_code, error=error)
 
@@ -264,6 +321,7 @@ def _failed(error: KeyturnError) -> Report:
 def _print(session: Session, report: Report) -> None:
     from keyturn.cli.render import document, error_text  # noqa: PLC0415 - help does without it
 
+    session.settle()
     if session.json:
         session.out.write(document(session.command, report.exit_code, report.data, report.error))
         return
@@ -271,13 +329,15 @@ def _print(session: Session, report: Report) -> None:
         session.out.write(report.text.rstrip("\n") + "\n")
         session.out.flush()
     if report.error:
-        session.err.write(error_text(report.error))
+        session.say(error_text(report.error).rstrip("\n"))
 
 
 def _as_usage(error: click.ClickException, session: Session) -> UsageError:
     ctx = getattr(error, "ctx", None)
     path = ctx.command_path if ctx else PROGRAM
     session.command = session.command or path.partition(" ")[2]
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return UsageError("usage", "there is no command on the line", hint=f"{path} --help")
     text = error.format_message().rstrip(".")
     return UsageError("usage", text[:1].lower() + text[1:], hint=f"{path} --help")
 
@@ -290,6 +350,7 @@ def _interrupted(session: Session) -> KeyturnError:
 @contextmanager
 def _stopped_by_signals(clock: SystemClock, session: Session) -> Iterator[None]:
     """The first signal ends every wait and begins nothing new; the second ends the process, as safe as a crash."""
+    import signal  # noqa: PLC0415 - help does without it
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         if clock.stopped:

@@ -36,7 +36,7 @@ README = """\
 # What the demo left behind
 
 The simulated vendors are gone, the rest is real: a configuration, a journal, an age identity, and the files that
-consumers read (`served/`). In this folder try:
+consumers read (`served/`). In this folder try, once `keyturn` is on your path (`export PATH={path}:$PATH`):
 
     keyturn status
     keyturn history {name}
@@ -61,12 +61,13 @@ class Cast:
 
 @dataclass(kw_only=True)
 class Demo:
-    """One run. `say` gets lines for people; `rows` is the result, one rotation each."""
+    """One run. `say` gets lines for people, the commands `bold`; `rows` is the result, one rotation each."""
 
     folder: Path
     registry: Registry
     clock: Clock
     say: Callable[[str], None]
+    bold: Callable[[str], str] = str
     rows: list[dict[str, Any]] = field(default_factory=list)
     _kinds: dict[str, str] = field(default_factory=dict)
     _seen_at: str = ""
@@ -146,14 +147,14 @@ class Demo:
             self.type("adopt", name, "--from-sink", SINK, *known)
 
     def _leave_readme(self, names: list[str]) -> None:
-        text = README.format(name=names[0] if names else "NAME")
+        text = README.format(name=names[0] if names else "NAME", path=Path(sys.executable).parent)
         write_private(self.folder / "README.md", text.encode())
 
     # what is done
 
     def type(self, *args: str) -> None:
         """One ordinary command, shown with what it says."""
-        self.say(f"\n$ keyturn {' '.join(args)}")
+        self.say("\n" + self.bold(f"$ keyturn {' '.join(args)}"))
         done = self._child(args)
         self.say((done.stderr + done.stdout).rstrip())
 

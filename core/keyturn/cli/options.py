@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-NEW_FILE = click.Path(path_type=Path, dir_okay=False)
+
+class _NewFile(click.Path):
+    """A path that may be looked at: one in a folder that is closed to us is a wrong command line, not a bug."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        try:
+            path.lstat()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self.fail(f"{path}: {error.strerror}", param, ctx)
+        return path
+
+
+NEW_FILE = _NewFile(path_type=Path, dir_okay=False)
 """A file that the command writes."""
 
 

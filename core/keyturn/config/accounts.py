@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from keyturn.config import shapes
 from keyturn.config.files import Source
 from keyturn.config.model import Account, UsedReference
-from keyturn.config.problems import SECTIONS, Path, Problems, dotted, scope_of, suggestion
+from keyturn.config.problems import AS_MAP, RENAME, SECTIONS, Path, Problems, dotted, scope_of, suggestion
 from keyturn.config.sections import account_name
 from keyturn.errors import UsageError
 from keyturn.options import Options
@@ -78,7 +78,7 @@ def refuse_non_maps(work: Work) -> None:
     for section in SECTIONS:
         entries = work.source.data.get(section, {})
         for name in entries.keys() - work.section(section).keys():
-            work.problems.add("bad-value", "expected a map of keys and values", (section, name))
+            work.problems.add("bad-value", "expected a map of keys and values", (section, name), hint=AS_MAP)
 
 
 def read_account(work: Work, section: str, name: str, data: Mapping[str, Any]) -> None:
@@ -107,4 +107,4 @@ def _check_name(work: Work, name: str, path: Path) -> None:
     try:
         account_name(name)
     except ValueError as error:
-        work.problems.add("bad-name", str(error), path)
+        work.problems.add("bad-name", str(error), path, hint=RENAME)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
-from keyturn.config.problems import SECTIONS, Mark, Path, Problems
+from keyturn.config.problems import AS_MAP, SECTIONS, Mark, Path, Problems
 from keyturn.config.yaml_nodes import Document, parse
 from keyturn.errors import UsageError
 from keyturn.references import Untrusted, read_trusted
@@ -113,7 +113,7 @@ def _merge(documents: Sequence[Document], marks: dict[Path, Mark], problems: Pro
 def _pieces(document: Document, problems: Problems) -> Iterator[tuple[Path, Any]]:
     """What one file defines: whole top-level keys, or single names of the sections that come together."""
     if not isinstance(document.data, dict):
-        problems.add("bad-value", "expected a map of keys and values", ())
+        problems.add("bad-value", "expected a map of keys and values", (), hint=AS_MAP)
         return
     for key, value in document.data.items():
         if key not in SECTIONS:
@@ -121,4 +121,4 @@ def _pieces(document: Document, problems: Problems) -> Iterator[tuple[Path, Any]
         elif isinstance(value, dict):
             yield from (((key, name), inner) for name, inner in value.items())
         else:
-            problems.add("bad-value", "expected a map of names", (key,), mark=document.marks[(key,)])
+            problems.add("bad-value", "expected a map of names", (key,), hint=AS_MAP, mark=document.marks[(key,)])

@@ -23,6 +23,9 @@ ALL = "all"
 SECTIONS = {"providers": "provider", "sinks": "sink", "secrets": "secret"}
 VALUE_ERROR = "Value error, "
 SHOWN_MAX = 100
+AS_MAP = "write its keys below it, each as key: value"
+AS_SCHEMA = "keyturn schema shows what it may be"
+RENAME = "write another name"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,7 @@ class ConfigProblem:
     column: int
     path: str
     scope: str
-    hint: str = ""
+    hint: str
 
     def __str__(self) -> str:
         where = f"{self.path}: " if self.path else ""
@@ -88,7 +91,7 @@ class Problems:
     folder: FilePath
     found: list[ConfigProblem] = field(default_factory=list)
 
-    def add(self, code: str, message: str, path: Path, *, hint: str = "", mark: Mark | None = None) -> None:
+    def add(self, code: str, message: str, path: Path, *, hint: str, mark: Mark | None = None) -> None:
         """One more, at `mark` or the nearest known place; it stops what its path belongs to."""
         mark = mark or self.mark(path)
         self.found.append(
@@ -117,13 +120,13 @@ class Problems:
     def validate(self, model: type[Model], data: Any, path: Path) -> Model | None:
         """The data as this model, or None with everything that is wrong with it added."""
         if not isinstance(data, dict):
-            self.add("bad-value", "expected a map of keys and values", path)
+            self.add("bad-value", "expected a map of keys and values", path, hint=AS_MAP)
             return None
         before = len(self.found)
         seen: set[Path] = set()
         for inner, message in loose_scalars(model, data):
             seen.add(inner)
-            self.add("bad-value", message, path + inner)
+            self.add("bad-value", message, path + inner, hint=AS_SCHEMA)
         try:
             made = model.model_validate(data, context={"folder": self.folder})
         except ValidationError as error:
@@ -133,7 +136,8 @@ class Problems:
                     self._translate(one, model, inner, path)
             return None
         except Exception as error:  # noqa: BLE001 - a plugin's validator may raise anything
-            self.add("plugin-broken", f"its options can not be checked: {type(error).__name__}", path)
+            message = f"its options can not be checked: {type(error).__name__}"
+            self.add("plugin-broken", message, path, hint="tell the plugin's author; keyturn plugins names the plugin")
             return None
         return made if len(self.found) == before else None
 
@@ -149,7 +153,7 @@ class Problems:
             self.add("missing-key", f"{key} is missing", path + inner, hint=f"add {key}:")
         else:
             text = error["msg"].removeprefix(VALUE_ERROR)
-            self.add("bad-value", text[:1].lower() + text[1:], path + inner)
+            self.add("bad-value", text[:1].lower() + text[1:], path + inner, hint=AS_SCHEMA)
 
 
 def data_path(loc: Path, data: Any) -> Path:
@@ -166,7 +170,7 @@ def data_path(loc: Path, data: Any) -> Path:
 def refusal(problems: Iterable[ConfigProblem]) -> UsageError:
     """The error that shows all of these problems."""
     listed = tuple(problems)
-    lines = [f"{one}{f' ({one.hint})' if one.hint else ''}" for one in listed]
+    lines = [f"{one} ({one.hint})" for one in listed]
     noun = "problem" if len(listed) == 1 else "problems"
     return UsageError(
         "config-invalid",

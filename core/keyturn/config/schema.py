@@ -10,7 +10,15 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from keyturn.config.accounts import Find, NoOptions
-from keyturn.config.sections import ACCOUNT, NAME, OverlapSection, RootSection, RotateSection, SecretSection
+from keyturn.config.sections import (
+    ACCOUNT,
+    NAME,
+    DefaultsSection,
+    OverlapSection,
+    RootSection,
+    RotateSection,
+    SecretSection,
+)
 from keyturn.errors import UsageError
 from keyturn.options import DURATION, seconds
 from keyturn.plugins.hookspecs import Kind, Plugin
@@ -45,11 +53,12 @@ def json_schema(find: Find, names: Mapping[Kind, Iterable[str]]) -> Schema:
     root = _model(RootSection, defs)
     root["properties"]["keyturn"] = {"enum": [1, "1"], "description": "the version of this format"}
     for section, kind in (("providers", Kind.PROVIDER), ("sinks", Kind.SINK)):
-        root["properties"][section] = _names(_account(plugins[kind], defs), ACCOUNT.pattern)
-    root["properties"]["secrets"] = _names(_secret(plugins, defs), NAME.pattern)
-    root["properties"]["defaults"] = _closed(
-        {"rotate": _ref(RotateSection, defs), "overlap": _ref(OverlapSection, defs)}
-    )
+        _fill(root, section, _names(_account(plugins[kind], defs), ACCOUNT.pattern))
+    _fill(root, "secrets", _names(_secret(plugins, defs), NAME.pattern))
+    of_all: Schema = _model(DefaultsSection, defs)
+    _fill(of_all, "rotate", _ref(RotateSection, defs))
+    _fill(of_all, "overlap", _ref(OverlapSection, defs))
+    defs["DefaultsSection"] = of_all
     return {"$schema": DIALECT, "title": "Keyturn configuration", **root, "$defs": defs}
 
 
@@ -76,12 +85,13 @@ def _ref(model: type[BaseModel], defs: Schema) -> Schema:
     return {"$ref": REF.format(model=model.__name__)}
 
 
+def _fill(schema: Schema, key: str, made: Schema) -> None:
+    """Say what may stand under a key that the model leaves open; its description stays."""
+    schema["properties"][key] = {"description": schema["properties"][key]["description"], **made}
+
+
 def _names(entry: Schema, pattern: str) -> Schema:
     return {"type": "object", "propertyNames": {"pattern": f"^{pattern}$"}, "additionalProperties": entry}
-
-
-def _closed(properties: Schema) -> Schema:
-    return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def _account(plugins: list[Plugin], defs: Schema) -> Schema:
@@ -131,7 +141,10 @@ def _place(plugin: Plugin, defs: Schema) -> Schema:
     text = {"type": ANY_SCALAR}
     place["properties"] = {
         "to": {**text, "description": "the sink's name"},
-        "fields": {"anyOf": [{"type": "array", "items": text}, {"type": "object", "additionalProperties": text}]},
+        "fields": {
+            "description": "fields to publish, or a map of sink field: bundle field (all but artefacts unless set)",
+            "anyOf": [{"type": "array", "items": text}, {"type": "object", "additionalProperties": text}],
+        },
         **place.get("properties", {}),
     }
     place["required"] = ["to", *place.get("required", [])]

@@ -8,7 +8,7 @@ from typing import Any
 
 from keyturn.config.accounts import NoOptions, Work
 from keyturn.config.model import Account, Binding, Consumer, ManagedSecret, Notify
-from keyturn.config.problems import Path, suggestion
+from keyturn.config.problems import AS_SCHEMA, RENAME, Path, suggestion
 from keyturn.config.sections import (
     ConsumerSection,
     NotifySection,
@@ -37,7 +37,7 @@ def read_secret(work: Work, name: str, data: dict[str, Any]) -> ManagedSecret | 
     try:
         checked_name(name)
     except ValueError as error:
-        work.problems.add("bad-name", str(error), path)
+        work.problems.add("bad-name", str(error), path, hint=RENAME)
     merged = with_defaults(data, work.source.data.get("defaults", {}))
     work.note_references(SecretSection, merged, path)
     section = work.problems.validate(SecretSection, merged, path)
@@ -227,9 +227,8 @@ def _fields(work: Work, written: Any, traits: Traits | None, path: Path) -> dict
     else:
         pairs = {}
     if not pairs or (isinstance(written, list) and len(pairs) < len(written)):
-        work.problems.add(
-            "bad-value", "expected a list of different fields, or a map of sink field: bundle field", path
-        )
+        message = "expected a list of different fields, or a map of sink field: bundle field"
+        work.problems.add("bad-value", message, path, hint="name each field once, or leave fields out for all of them")
     for step, theirs in pairs.values():
         _check_field(work, theirs, traits, (*path, step))
     return {ours: str(theirs) for ours, (_, theirs) in pairs.items()}
@@ -237,7 +236,7 @@ def _fields(work: Work, written: Any, traits: Traits | None, path: Path) -> dict
 
 def _check_field(work: Work, name: Any, traits: Traits | None, path: Path) -> None:
     if not isinstance(name, str):
-        work.problems.add("bad-value", "expected the name of a field", path)
+        work.problems.add("bad-value", "expected the name of a field", path, hint=AS_SCHEMA)
     elif traits is not None and name not in (known := [one.name for one in traits.fields]):
         work.problems.add("unknown-field", f"the secret has no field {name}", path, hint=suggestion(name, known))
 

@@ -22,6 +22,8 @@ NAME_LENGTH_MAX = 200
 CRON_FIELDS = 5
 CRON_SAMPLE = datetime(2024, 1, 1, tzinfo=UTC)
 YEAR_S = 366 * 86_400.0
+ROTATE = "when it is rotated (never unless set)"
+OVERLAP = "how old and new live side by side"
 RESERVED = frozenset({"env", "file", "exec"})
 """Account names that a reference could not tell from its own forms."""
 
@@ -235,8 +237,8 @@ class SecretSection(Options):
 
     provider: str = Field(description="the account under providers:")
     target: dict[str, Any] = Field(default_factory=dict, description="what to rotate there: the provider's options")
-    rotate: RotateSection = Field(default_factory=RotateSection.model_construct)
-    overlap: OverlapSection = Field(default_factory=OverlapSection.model_construct)
+    rotate: RotateSection = Field(default_factory=RotateSection.model_construct, description=ROTATE)
+    overlap: OverlapSection = Field(default_factory=OverlapSection.model_construct, description=OVERLAP)
     sinks: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)] = Field(description="where it is published")
     consumers: tuple[ConsumerSection, ...] = Field((), description="who reads it")
 
@@ -252,20 +254,22 @@ class SecretSection(Options):
 class DefaultsSection(Options):
     """What holds for every secret that does not say otherwise."""
 
-    rotate: dict[str, Any] = Field(default_factory=dict)
-    overlap: dict[str, Any] = Field(default_factory=dict)
+    rotate: dict[str, Any] = Field(default_factory=dict, description=ROTATE)
+    overlap: dict[str, Any] = Field(default_factory=dict, description=OVERLAP)
 
 
 class RootSection(Options):
     """The whole configuration."""
 
     keyturn: Literal["1"] = Field(description="the version of this format")
-    journal: JournalSection
-    escrow: EscrowSection
+    journal: JournalSection = Field(description="where the journal is")
+    escrow: EscrowSection = Field(description="who can open the sealed values")
     alerts: tuple[CallSection, ...] = Field((), description="where alerts go")
-    limits: LimitsSection = Field(default_factory=LimitsSection.model_construct)
+    limits: LimitsSection = Field(default_factory=LimitsSection.model_construct, description="bounds of one run")
     plugins: tuple[Path, ...] = Field((), description="single files that are plugins")
     providers: dict[str, dict[str, Any]] = Field(default_factory=dict, description="accounts at vendors, by name")
     sinks: dict[str, dict[str, Any]] = Field(default_factory=dict, description="accounts in sinks, by name")
-    defaults: DefaultsSection = Field(default_factory=DefaultsSection.model_construct)
+    defaults: DefaultsSection = Field(
+        default_factory=DefaultsSection.model_construct, description="what holds where a secret does not say otherwise"
+    )
     secrets: dict[str, dict[str, Any]] = Field(default_factory=dict, description="secrets, by name")

@@ -28,7 +28,7 @@ class Document:
 class _Stop(Exception):
     """The rest of the file can not be understood."""
 
-    def __init__(self, code: str, message: str, mark: Mark, hint: str = "") -> None:
+    def __init__(self, code: str, message: str, mark: Mark, *, hint: str) -> None:
         super().__init__(message)
         self.code, self.message, self.mark, self.hint = code, message, mark, hint
 
@@ -44,7 +44,7 @@ class _Builder:
         """The data that begins with this event."""
         self._refuse_magic(event)
         if len(path) > DEPTH_MAX:
-            raise _Stop("yaml-depth", f"more than {DEPTH_MAX} levels", self.mark(event))
+            raise _Stop("yaml-depth", f"more than {DEPTH_MAX} levels", self.mark(event), hint="nest it less deeply")
         if isinstance(event, yaml.ScalarEvent):
             return event.value
         return self._map(path) if isinstance(event, yaml.MappingStartEvent) else self._list(path)
@@ -52,9 +52,9 @@ class _Builder:
     def _refuse_magic(self, event: Any) -> None:
         mark = self.mark(event)
         if isinstance(event, yaml.AliasEvent) or event.anchor:
-            raise _Stop("yaml-alias", "anchors and aliases are not taken", mark, "write it out, or use defaults:")
+            raise _Stop("yaml-alias", "anchors and aliases are not taken", mark, hint="write it out, or use defaults:")
         if event.tag:
-            raise _Stop("yaml-tag", "tags are not taken", mark, "remove what begins with !")
+            raise _Stop("yaml-tag", "tags are not taken", mark, hint="remove what begins with !")
 
     def _map(self, path: Path) -> dict[str, Any]:
         made: dict[str, Any] = {}
@@ -74,7 +74,7 @@ class _Builder:
     def _key(self, event: Any) -> str:
         self._refuse_magic(event)
         if not isinstance(event, yaml.ScalarEvent):
-            raise _Stop("yaml-syntax", "a key is a text", self.mark(event))
+            raise _Stop("yaml-syntax", "a key is a text", self.mark(event), hint="write the key as a plain text")
         return str(event.value)
 
     def _duplicate(self, path: Path, mark: Mark) -> None:
@@ -106,7 +106,8 @@ def parse(content: bytes, file: str, problems: Problems) -> Document:
     except _Stop as stop:
         code, message, mark, hint = stop.code, stop.message, stop.mark, stop.hint
     except UnicodeDecodeError:
-        code, message, mark, hint = "yaml-syntax", "the file is not UTF-8", Mark(file=file, line=1, column=1), ""
+        code, message, hint = "yaml-syntax", "the file is not UTF-8", "save it as UTF-8"
+        mark = Mark(file=file, line=1, column=1)
     except yaml.YAMLError as error:
         code, message, hint = "yaml-syntax", _what(error), "quote texts that hold special characters"
         mark = _where(error, file)
@@ -121,7 +122,7 @@ def _only_document(builder: _Builder) -> Any:
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
-                raise _Stop("yaml-syntax", "a file holds one document", builder.mark(event))
+                raise _Stop("yaml-syntax", "a file holds one document", builder.mark(event), hint="remove the line ---")
             data = builder.value(next(builder.events), ())
     return data
 

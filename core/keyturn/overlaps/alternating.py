@@ -17,7 +17,8 @@ class Alternating:
         idle = next((slot.name for slot in traits.slots if slot.name not in taken), None)
         problems = []
         if not traits.slots or not traits.coexist:
-            problems.append(Problem(code="overlap-unfit", text="alternating needs a vendor with two slots or more"))
+            text = "alternating needs a vendor with two slots or more"
+            problems.append(Problem(code="overlap-unfit", text=text, hint="set overlap.strategy to auto"))
         elif idle is None:
             busy = ", ".join(sorted(slot for slot in taken if slot))
             problems.append(

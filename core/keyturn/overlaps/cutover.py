@@ -13,9 +13,8 @@ class Cutover:
         traits, policy = request.traits, request.policy
         problems = []
         if traits.coexist:
-            problems.append(
-                Problem(code="overlap-unfit", text="cutover is for vendors whose issue ends the old version; use dual")
-            )
+            text = "cutover is for vendors whose issue ends the old version"
+            problems.append(Problem(code="overlap-unfit", text=text, hint="set overlap.strategy to auto, or to dual"))
         elif not policy.accept_outage_s:
             problems.append(
                 Problem(

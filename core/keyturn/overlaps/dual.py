@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from keyturn.api import Choices, ChooseRequest, Kind, Plugin, Problem, Revoke, hookimpl
+from keyturn.api import Choices, ChooseRequest, Kind, Plugin, Problem, Revoke, Traits, hookimpl
 
 HOLD_S = 600.0
-"""Default hold: ten minutes of soak between publish and retire (contracts/pingauthorize.md section 6)."""
+"""Default hold: ten minutes of soak between publish and retire (docs/contracts/pingauthorize.md, section 6)."""
 
 
 class Dual:
@@ -14,13 +14,8 @@ class Dual:
     def choose(self, request: ChooseRequest, /) -> Choices:
         """Choose a hold and a retire. Pure."""
         traits, policy = request.traits, request.policy
-        problems = []
-        if not traits.coexist:
-            problems.append(Problem(code="overlap-unfit", text="dual needs a vendor that accepts two versions at once"))
-        elif traits.slots:
-            problems.append(Problem(code="overlap-unfit", text="this vendor has fixed slots; use alternating"))
-        elif traits.revoke is Revoke.NONE:
-            problems.append(Problem(code="overlap-unfit", text="dual needs a vendor that can be told to refuse"))
+        unfit = _unfit(traits)
+        problems = [Problem(code="overlap-unfit", text=unfit, hint="set overlap.strategy to auto")] if unfit else []
         hold_s = HOLD_S if policy.hold_s is None else policy.hold_s
         return Choices(
             holds=True,
@@ -29,6 +24,17 @@ class Dual:
             why="the vendor accepts old and new together, so nothing has to stop",
             problems=tuple(problems),
         )
+
+
+def _unfit(traits: Traits) -> str:
+    """Why a vendor is not for `dual`; empty where it is."""
+    if not traits.coexist:
+        return "dual needs a vendor that accepts two versions at once"
+    if traits.slots:
+        return "dual needs a vendor without fixed slots"
+    if traits.revoke is Revoke.NONE:
+        return "dual needs a vendor that can be told to refuse"
+    return ""
 
 
 @hookimpl

@@ -15,7 +15,8 @@ class Grace:
         outage_s = 0.0 if bridge_s else traits.activation_s
         problems = []
         if traits.grace_s is None:
-            problems.append(Problem(code="overlap-unfit", text="grace needs a vendor whose issue ends the old version"))
+            text = "grace needs a vendor whose issue ends the old version"
+            problems.append(Problem(code="overlap-unfit", text=text, hint="set overlap.strategy to auto"))
         elif outage_s > (policy.accept_outage_s or 0.0):
             problems.append(
                 Problem(

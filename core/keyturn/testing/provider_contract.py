@@ -152,7 +152,9 @@ class Rotation:
             bundle = bundle.with_(self.provider.make(request).bundle)
         else:
             bundle = bundle.with_(Bundle({f.name: made_up(f) for f in self.traits.made_by(Maker.US)}))
-        return self.keep(Version(id=new_id(self.world.clock), number=number, slot=idle.name if idle else None, bundle=bundle))
+        return self.keep(
+            Version(id=new_id(self.world.clock), number=number, slot=idle.name if idle else None, bundle=bundle)
+        )
 
     def call(self, attempt_id: str = "look") -> Call:
         """A call that must end in half a minute."""
@@ -408,6 +410,7 @@ class ProviderContract:
         rotation.lose("issue", fault, point)
         answer = rotation.issue()
         if isinstance(answer, IssueResponse):
+            assert point > 1 or answer.waiting, "the world did not misbehave"
             rotation.finish(answer)
             return
         assert isinstance(answer, Doubt)
@@ -431,6 +434,7 @@ class ProviderContract:
         world.misbehave("issue", fault, point)
         answer = rotation.issue()
         if isinstance(answer, IssueResponse):
+            assert point > 1 or answer.waiting, "the world did not misbehave"
             rotation.finish(answer)
             return
         settled = rotation.settle()
@@ -492,7 +496,8 @@ class ProviderContract:
             if isinstance(answer, RetireResponse):
                 return
             rotation.retire_wholly(rotation.current)
-            rotation.outlast()
+            if fault == "late":
+                rotation.outlast()
             assert rotation.eventually(lambda: rotation.nowhere(rotation.current), rotation.traits.revocation_s)
             assert rotation.everywhere(new)
 

@@ -76,6 +76,7 @@ def _watch(session: Session, estate: Estate, wanted: Wanted, stopping: Callable[
         answer = _round(session, estate, wanted, stopping)
         if answer.text != said and not session.json:
             said = answer.text
+            session.settle()
             session.out.write(f"{said}\n")
             session.out.flush()
             session.say(error_text(answer.error).rstrip("\n") if answer.error else "watching")

@@ -19,6 +19,14 @@ from keyturn.journal.store import Summary
 
 NOTHING_DUE, HOLDING = 10, 11
 WAITING = ("holding", "waiting")
+FAILED = {
+    2: "wrong command or configuration, nothing was changed",
+    3: "refused, nothing was changed",
+    5: "stuck",
+    6: "unfinished",
+    7: "another runner works on it",
+}
+"""What an error means for a secret, by exit code."""
 
 
 def on_one(session: Session, name: str, do: Callable[[Estate, Job], Outcome], *, detailed: bool = False) -> Report:
@@ -119,7 +127,7 @@ def as_data(outcome: Outcome, row: Summary | None) -> dict[str, object]:
 def as_text(outcome: Outcome, row: Summary | None) -> str:
     """One secret after the command, for people. What went wrong stands in the error, not here."""
     state = row.state if row else {}
-    lines = [f"{outcome.secret}: {outcome.status if _error(outcome) else _said(outcome)}"]
+    lines = [f"{outcome.secret}: {_said(outcome)}"]
     current = _current(state)
     lines.append(f"  current: version {current}" if current else "  current: none yet")
     if lives := _lives(state):
@@ -136,6 +144,8 @@ def as_text(outcome: Outcome, row: Summary | None) -> str:
 
 
 def _said(outcome: Outcome) -> str:
+    if _error(outcome):
+        return FAILED.get(outcome.exit_code, "failed") if outcome.status == "error" else outcome.status
     return outcome.text if outcome.status in ("quiet", outcome.text) else f"{outcome.status}: {outcome.text}"
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
 from keyturn.cli.app import Report, Session
 from keyturn.cli.demo import Demo
+from keyturn.cli.looking.setting_up import unwritable
+from keyturn.cli.progress import coloured
 from keyturn.clock import SystemClock
 from keyturn.errors import StuckError, UsageError
 from keyturn.files import private_folder
@@ -21,11 +28,14 @@ def report(session: Session, folder: Path | None) -> Report:
     """The answer of `keyturn demo`; exit 5 unless every rotation is done. Raises UsageError `folder-used`."""
     place = _folder(folder)
     session.say(f"working in {place}")
-    rows = Demo(folder=place, registry=Registry(), clock=SystemClock(), say=session.say).play()
+    demo = Demo(
+        folder=place, registry=Registry(), clock=SystemClock(), say=session.say, bold=lambda text: _bold(session, text)
+    )
+    rows = demo.play()
     done = bool(rows) and all(row["outcome"] == "done" for row in rows)
     return Report(
         data={"rotations": rows, "folder": str(place)},
-        text=f"\n{table(rows)}\n\n  next: cd {place} && keyturn status   (README.md there has more)",
+        text=f"\n{table(rows)}\n\n  next: {_look(place)}   (README.md there has more)",
         exit_code=0 if done else StuckError.exit_code,
         error=None if done else _incomplete(place),
     )
@@ -33,7 +43,8 @@ def report(session: Session, folder: Path | None) -> Report:
 
 def _folder(named: Path | None) -> Path:
     if named is None:
-        return Path(tempfile.mkdtemp(prefix="keyturn-demo-", dir=Path.cwd()))
+        with unwritable(Path.cwd()):
+            return Path(tempfile.mkdtemp(prefix="keyturn-demo-", dir=Path.cwd()))
     place = private_folder(named.absolute())
     if any(place.iterdir()):
         raise UsageError("folder-used", "the folder is not empty", hint="name a new one", place=str(place))
@@ -41,8 +52,19 @@ def _folder(named: Path | None) -> Path:
 
 
 def _incomplete(place: Path) -> StuckError:
-    hint = f"cd {place} && keyturn status"
-    return StuckError("demo-incomplete", "not every rotation of the demo is done", hint=hint, place=str(place))
+    message = "not every rotation of the demo is done"
+    return StuckError("demo-incomplete", message, hint=_look(place), place=str(place))
+
+
+def _bold(session: Session, text: str) -> str:
+    return click.style(text, bold=True) if coloured(session.err) else text
+
+
+def _look(place: Path) -> str:
+    """What to type to look around, also where `make demo` ran without keyturn on the path."""
+    beside = Path(sys.executable).with_name("keyturn")
+    program = "keyturn" if shutil.which("keyturn") or not beside.exists() else shlex.quote(str(beside))
+    return f"cd {shlex.quote(str(place))} && {program} status"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from keyturn.cli.acting.shared import known
 from keyturn.cli.app import Report
 from keyturn.cli.estate import Estate
 from keyturn.clock import iso
@@ -56,7 +57,7 @@ def open_(estate: Estate, name: str, *, number: int | None, out: Path, reason: s
     """
     if out.exists() or out.is_symlink():
         raise UsageError("file-exists", "something stands there already", hint="name a new file", place=str(out))
-    job = estate.job(name)
+    job = estate.job(known(estate, name))
     with holding(estate.bench, job.name, wait_s=WAIT_S) as held:
         driver = Driver(estate.bench, job, held)
         version = _version(driver, number)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from keyturn.cli.app import Report
@@ -26,14 +28,35 @@ def init(folder: Path, config: str | None, *, example: bool) -> Report:
 
     Raises UsageError `journal-exists` where both are there, or what is wrong with the configuration.
     """
-    named = locate(config) if config else folder / NAME
-    if named.exists():
-        return _journal_of(named)
+    if config:
+        return _journal_of(_located(config))
+    with unwritable(folder):
+        if (folder / NAME).exists():
+            return _journal_of(folder / NAME)
+        folder.mkdir(parents=True, exist_ok=True)
     return _from_nothing(folder, example=example)
 
 
+@contextmanager
+def unwritable(folder: Path) -> Iterator[None]:
+    """What the system says about a folder that was named, as UsageError `file-unwritable`."""
+    try:
+        yield
+    except OSError as error:
+        why = (error.strerror or type(error).__name__).lower()
+        hint = "name a folder that you may write to with --folder"
+        raise UsageError("file-unwritable", f"can not write: {why}", hint=hint, place=str(folder.absolute())) from error
+
+
+def _located(config: str) -> Path:
+    try:
+        return locate(config)
+    except UsageError as error:
+        hint = "keyturn init --folder PATH writes a new keyturn.yaml there"
+        raise UsageError(error.code, error.message, hint=hint, place=error.place) from error
+
+
 def _from_nothing(folder: Path, *, example: bool) -> Report:
-    folder.mkdir(parents=True, exist_ok=True)
     state = private_folder(folder / STATE)
     recipient = new_identity(state / IDENTITY)
     make_journal(JournalSettings(kind="sqlite", path=state / JOURNAL), clock=SystemClock()).close()

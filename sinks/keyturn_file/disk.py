@@ -15,6 +15,7 @@ from keyturn.api import Doubt, NotSent, Refused
 
 READ_BYTES_MAX = 8 * 1_048_576
 BASE = os.O_NOFOLLOW | os.O_CLOEXEC
+LOOSE_READ = 0o044
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
 NOT_PLAIN = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO)
@@ -189,9 +190,9 @@ def check_ours(found: os.stat_result, shown: str, loose: int, code: str) -> None
     if found.st_uid not in (0, os.geteuid()):
         raise Refused(f"{shown} belongs to user {found.st_uid}, expected root or this user: chown it", code=code)
     if found.st_mode & loose:
-        raise Refused(
-            f"{shown} has mode {stat.S_IMODE(found.st_mode):04o}: expected none of {loose:04o}, chmod it", code=code
-        )
+        mend = "chmod go-w" if not loose & LOOSE_READ else "chmod go-rwx"
+        mode = stat.S_IMODE(found.st_mode)
+        raise Refused(f"{shown} has mode {mode:04o}, which lets others in: {mend} {shown}", code=code)
 
 
 def _give(descriptor: int, access: Access) -> None:

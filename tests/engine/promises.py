@@ -68,3 +68,10 @@ def chain_is_whole(rig: Rig) -> bool:
         return journal.verify() == []
     finally:
         journal.close()
+
+
+def no_strays(rig: Rig) -> bool:
+    """At rest the vendor accepts nothing of ours but the current version."""
+    current = rig.state().current
+    live = {c.handle for c in rig.vendor.of("main") if c.born_at <= rig.clock.now() < c.ends_at}
+    return current is not None and live == {current.handle}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.promises import chain_is_whole, never_broken, never_lost, no_leak
+from engine.promises import chain_is_whole, never_broken, never_lost, no_leak, no_strays
 from keyturn.states import State
 from keyturn.testing.fakes import FAKES
 from keyturn.testing.faults import Crash, CrashingJournal
@@ -62,6 +62,7 @@ def end_is_good(rig: Rig, where: str) -> None:
         assert state.rotation.ended.outcome in ("done", "undone"), where
     assert never_lost(rig), where
     assert never_broken(rig), where
+    assert no_strays(rig), where
     assert no_leak(rig), where
     assert chain_is_whole(rig), where
     assert [v.state for v in state.versions.values()].count(State.CURRENT) == 1, where

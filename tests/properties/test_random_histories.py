@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.promises import chain_is_whole, never_broken, never_lost, no_leak
+from engine.promises import chain_is_whole, never_broken, never_lost, no_leak, no_strays
 from engine.test_crashes import GAPLESS, VARIANTS
 from keyturn.config.model import Consumer
 from keyturn.engine.entry import Ask, rollback
@@ -107,6 +107,7 @@ def test_the_promises_hold_in_any_history(fake: str) -> None:
             state = rig.state()
             assert never_lost(rig)
             assert never_broken(rig)
+            assert no_strays(rig)
             assert no_leak(rig)
             assert chain_is_whole(rig)
             assert [v.state for v in state.versions.values()].count(State.CURRENT) == 1

@@ -88,7 +88,7 @@ def test_a_call_that_outlives_its_deadline_is_doubt_where_it_changes_something(
 def test_an_error_nobody_expected_is_named_with_the_plugin_and_its_cause(verb: str) -> None:
     result = call(raising(KeyError("serial")), verb)
     assert (result.outcome, result.code) == (lost(verb), "plugin-raised")
-    assert result.why == f"paz-eu: {verb} failed with KeyError: 'serial'"
+    assert result.why.startswith(f"paz-eu: {verb} failed with KeyError in test_fence.py, line ")
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -152,7 +152,8 @@ def test_a_value_that_travels_in_the_request_never_comes_back_in_a_message(
 ) -> None:
     result = call(raising(error(f"the vendor said [{spelling}]")), request=request_)
     assert spelling not in result.why
-    assert "the vendor said [<secret>]" in result.why
+    # Of an error that nobody expected the words are left out altogether: they may quote what the vendor answered.
+    assert ("the vendor said [<secret>]" in result.why) is (error is not ValueError)
     assert CANARY not in repr(result)
 
 

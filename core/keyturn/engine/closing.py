@@ -5,7 +5,7 @@ from __future__ import annotations
 from keyturn.engine import events as ev
 from keyturn.engine.actions import Action, Leave, LookAtVendor, Pause, Record, RetireNow, Stop
 from keyturn.engine.guards import ProofNow, judge_proof, missing_looks, proof_pairs, retire_evidence
-from keyturn.engine.issuing import retire_failure
+from keyturn.engine.issuing import namesake, retire_failure
 from keyturn.engine.looks import DECOY
 from keyturn.engine.state import VersionState
 from keyturn.engine.view import View, probe, unconfigured
@@ -24,19 +24,19 @@ def missing_acks(view: View) -> tuple[str, ...]:
 def hold(view: View) -> Action | None:
     """Wait for time, acknowledgements and the retire window; no process waits for it."""
     missing = missing_acks(view)
-    if view.rotation.compromised and missing:
+    if view.compromised and missing:
         waived = (
             ev.Acknowledged(version=view.to.id, consumer=name, waived=True, reason="compromised") for name in missing
         )
         return Record(bodies=tuple(waived))
-    until = view.rotation.hold_ends
+    until = view.hold_ends
     if until is not None and view.now < until:
         return Leave(step=Step.HOLD, kind="hold", text="old and new are both accepted", until=until, missing=missing)
     if missing:
         text = f"no acknowledgement yet from {', '.join(missing)}"
         return Leave(step=Step.HOLD, kind="hold", text=text, until=None, missing=missing)
     window = parse_window(view.plan.retire_window) if view.plan.retire_window else None
-    if window and not view.rotation.compromised and not in_window(window, view.now):
+    if window and not view.compromised and not in_window(window, view.now):
         return Leave(
             step=Step.HOLD, kind="hold", text="waiting for the retire window", until=next_open(window, view.now)
         )
@@ -63,7 +63,7 @@ def _retire_one(view: View, old: VersionState) -> Action:
             reason=f"version {old.number} was adopted without its name at the vendor, so it can not be retired",
             next=f"remove it at the vendor by hand, then: keyturn rotate {view.name} --force --reason TEXT",
         )
-    failed = retire_failure(view, Step.RETIRE, Half.REFUSE, old.id)
+    failed = namesake(view, Step.RETIRE, old) or retire_failure(view, Step.RETIRE, Half.REFUSE, old.id)
     if failed:
         return failed
     look = missing_looks(view)

@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from keyturn.engine import events as ev
-from keyturn.engine.actions import Action, Leave, LookAtVendor, Mint, Quiet, Record, RetireNow, TidyEscrow
+from keyturn.engine.actions import Action, IssueNow, Leave, LookAtVendor, Mint, Quiet, Record, RetireNow, TidyEscrow
 from keyturn.engine.closing import hold, prove, retire
 from keyturn.engine.issuing import issue, retire_failure
 from keyturn.engine.publishing import publish, verify
 from keyturn.engine.receipt import ended, has_debts
 from keyturn.engine.undo import undo
-from keyturn.engine.view import View, effects, unconfigured
+from keyturn.engine.view import View, effects, known_effects, unconfigured
 from keyturn.model import Half, Revoke
 from keyturn.states import State
 from keyturn.steps import Step
 
-DEBT_STEPS = (Step.HOLD, Step.RETIRE, Step.PROVE, Step.TIDY)
+DEBT_STEPS = (Step.PUBLISH, Step.RELEASE, Step.HOLD, Step.RETIRE, Step.PROVE, Step.TIDY)
+OWN_STEPS = (Step.PUBLISH, Step.RELEASE)
+"""Owed only for the rotation's own version, not where it was undone and an older one stays."""
 
 
 def decide(view: View) -> Action:
@@ -40,7 +42,8 @@ def _debts(view: View) -> Action:
     if not has_debts(view.state):
         return Quiet()
     for step in view.plan.steps:
-        action = _STEPS[step](view) if step in DEBT_STEPS else None
+        ours = step in DEBT_STEPS and (view.to.id == view.rotation.to or step not in OWN_STEPS)
+        action = _STEPS[step](view) if ours else None
         if action:
             return action
     return Quiet()
@@ -65,29 +68,36 @@ def _stage(view: View) -> Action | None:
 
 def _quiesce(view: View) -> Action | None:
     names = [one.name for one in view.plan.consumers if one.quiesce]
-    action = effects(view, Step.QUIESCE, "quiesce", names)
+    action = known_effects(view, Step.QUIESCE, "quiesce", names)
     if isinstance(action, Leave):
         return Record(bodies=(ev.Undoing(code="quiesce-failed", reason=action.text),))
     return action
 
 
 def _release(view: View) -> Action | None:
-    return effects(view, Step.RELEASE, "release", [one.name for one in view.plan.consumers if one.release])
+    return known_effects(view, Step.RELEASE, "release", [one.name for one in view.plan.consumers if one.release])
 
 
 def _announce(view: View) -> Action | None:
-    return effects(view, Step.ANNOUNCE, "announce", [one.name for one in view.plan.consumers if one.announce])
+    return known_effects(view, Step.ANNOUNCE, "announce", [one.name for one in view.plan.consumers if one.announce])
 
 
 def _issue(view: View) -> Action | None:
     if view.looks.vendor is None and not view.to.issued:
         return LookAtVendor()
-    return issue(view)
+    action = issue(view)
+    if isinstance(action, IssueNow) and view.looks.vendor and view.looks.vendor.error:
+        # Without a witness nobody could tell later what became of a lost answer.
+        text = f"the vendor can not be inspected before issue: {view.looks.vendor.error}"
+        return Leave(step=Step.ISSUE, kind="retry", text=text)
+    return action
 
 
 def _tidy(view: View) -> Action | None:
     if view.traits.revoke is Revoke.REFUSE_REMOVE:
         for version in view.state.versions.values():
+            if view.state.namesake(version):
+                continue  # removing it would remove a live one
             if version.state is State.RETIRED and version.refused and not version.removed and version.handle:
                 failed = retire_failure(view, Step.TIDY, Half.REMOVE, version.id)
                 return failed or RetireNow(step=Step.TIDY, version=version.id, half=Half.REMOVE)

@@ -54,7 +54,7 @@ class Driver:
     @property
     def to(self) -> VersionState:
         """The version under way."""
-        return self.state.versions[self.rotation.to]
+        return self.state.under_way or self.state.versions[self.rotation.to]
 
     def now(self) -> float:
         """Epoch seconds by the journal's clock."""
@@ -68,7 +68,10 @@ class Driver:
         """Journal these events in one transaction, fold them, tell of them. Raises LeaseLost."""
         rotation_id = rotation or (self.state.rotation.id if self.state.rotation else None)
         noted, self.remarks = tuple(self.remarks), []
-        drafts = [ev.draft(body, rotation_id) for body in (*noted, *bodies)]
+        begins = next((number for number, body in enumerate(bodies) if isinstance(body, ev.Started)), len(bodies))
+        before = self.state.rotation.id if self.state.rotation else rotation_id
+        drafts = [ev.draft(body, before) for body in (*noted, *bodies[:begins])]
+        drafts += [ev.draft(body, rotation_id) for body in bodies[begins:]]
         ahead = self._ahead(drafts)
         stored = self.bench.journal.append(self.job.name, drafts, lease=self.held.lease, summary=summarise(ahead))
         self.state = fold(self.job.name, stored, self.state)

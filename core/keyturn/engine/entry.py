@@ -18,7 +18,7 @@ from keyturn.engine.vendor_effects import probe
 from keyturn.errors import RefusedError
 from keyturn.model import Mode, Problem, Verdict
 from keyturn.secret import Bundle
-from keyturn.states import State
+from keyturn.states import Move, State
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +42,7 @@ def rotate(bench: Bench, job: Job, ask: Ask) -> Outcome:
         again = _asked_before(driver, ask)
         if again:
             return again
-        _make_way(driver)
+        _make_way(driver, ask.mode)
         plan = make_plan(job, driver.state, mode=ask.mode, compromised=ask.compromised)
         _check_plan(driver, plan, ask)
         findings = preflight(driver, ask.mode)
@@ -72,6 +72,7 @@ def rollback(bench: Bench, job: Job, ask: Ask) -> Outcome:
     """Rotate back to the version that was current before, while both live."""
     with holding(bench, job.name) as held:
         driver = Driver(bench, job, held)
+        refuse_in_flight(driver)
         target = _rollback_target(driver.state, ask.to_number)
         plan = make_plan(job, driver.state, mode=Mode.ROLLBACK)
         plan = replace(plan, number=target.number, slot=target.slot)
@@ -113,28 +114,53 @@ def _asked_before(driver: Driver, ask: Ask) -> Outcome | None:
     rotation = driver.state.rotation
     if not ask.request or rotation is None or ask.request not in driver.state.requests:
         return None
-    if rotation.request == ask.request:
+    if rotation.request == ask.request and (rotation.open or has_debts(driver.state)):
         return carry_on(driver)
     done = driver.state.requests[ask.request]
-    text = f"request {ask.request} was carried out before, as rotation {done}"
+    how = f", and ended {rotation.ended.outcome}" if rotation.id == done and rotation.ended else ""
+    text = f"request {ask.request} was carried out before, as rotation {done}{how}"
     return Outcome(secret=driver.job.name, status="quiet", text=text)
 
 
-def _make_way(driver: Driver) -> None:
+def _make_way(driver: Driver, mode: Mode) -> None:
     """An older rotation is carried on first; one that holds or only owes is then superseded."""
-    rotation = driver.state.rotation
-    if rotation is None or not rotation.open:
+    if not _unpublished(driver):
         return
-    if driver.to.state is State.PENDING:
-        drive(driver)
-        rotation = driver.rotation
-    if rotation.open and driver.to.state is State.PENDING:
-        raise RefusedError(
-            "rotation-in-flight",
-            f"the rotation to version {driver.to.number} has not published yet",
-            hint=f"keyturn resume {driver.job.name}, or keyturn abandon {driver.job.name} --reason TEXT",
-            place=driver.job.name,
-        )
+    drive(driver)
+    if _unpublished(driver) and mode in (Mode.CURRENT_DEAD, Mode.BREAK_GLASS):
+        driver.append(*_given_up(driver))
+    refuse_in_flight(driver)
+
+
+def _unpublished(driver: Driver) -> bool:
+    rotation = driver.state.rotation
+    return rotation is not None and rotation.open and driver.to.state is State.PENDING
+
+
+def refuse_in_flight(driver: Driver) -> None:
+    """Raises RefusedError while a rotation has not published its version yet."""
+    if not _unpublished(driver):
+        return
+    raise RefusedError(
+        "rotation-in-flight",
+        f"the rotation to version {driver.to.number} has not published yet",
+        hint=f"keyturn resume {driver.job.name}, or keyturn abandon {driver.job.name} --reason TEXT",
+        place=driver.job.name,
+    )
+
+
+def _given_up(driver: Driver) -> tuple[ev.Body, ...]:
+    """How a stuck rotation ends where an operator says that the current version is dead. Nothing: it may go on."""
+    rotation, to = driver.rotation, driver.to
+    attempts = [a for a in rotation.attempts if a.version == to.id]
+    doubt_until = max((a.deadline_at for a in attempts), default=0.0) + rotation.frozen.traits.settle_s
+    if rotation.stuck and rotation.stuck.code == "old-refused":
+        return (ev.Moved(version=to.id, move=Move.WITHDRAW.value), ended(driver.state, "undone", rotation.stuck.reason))
+    unsettled = any(a.in_doubt for a in attempts) and driver.now() > doubt_until
+    if rotation.frozen.traits.dies_by_issue and attempts and (rotation.stuck or unsettled):
+        # What it may have issued ends with the next issue, like any version before.
+        return (ev.Moved(version=to.id, move=Move.STRAND.value),)
+    return ()
 
 
 def _check_plan(driver: Driver, plan: Plan, ask: Ask) -> None:
@@ -184,9 +210,8 @@ def _start(driver: Driver, plan: Plan, findings: Findings, ask: Ask, existing: V
         compromised=ask.compromised,
     )
     older = driver.state.rotation
-    if older and older.open:
-        driver.append(ended(driver.state, "superseded", f"by {rotation_id}"))
-    driver.append(started, rotation=rotation_id)
+    superseded = (ended(driver.state, "superseded", f"by {rotation_id}"),) if older and older.open else ()
+    driver.append(*superseded, started, rotation=rotation_id)
     driver.supplied = ask.supplied
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from keyturn.clock import SystemClock
@@ -179,7 +181,10 @@ def _failed(ask: Ask, error: Exception, secrets: Iterable[str]) -> Result:
     if isinstance(error, KeyturnError):
         # Ours, by way of the context: sealing may fail after the vendor has answered, so a change is in doubt here too.
         return Result(outcome=_lost(ask.verb), why=scrub(f"{ask.plugin}: {error}", secrets), code=error.code)
-    why = scrub(f"{ask.plugin}: {ask.verb} failed with {type(error).__name__}: {error}", secrets)
+    # Its words may quote the vendor's answer, and with it a value that nobody here knows yet: only where it happened.
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    why = f"{ask.plugin}: {ask.verb} failed with {type(error).__name__}{where}"
     return Result(outcome=_lost(ask.verb), why=why, code="plugin-raised")
 
 

@@ -65,6 +65,9 @@ def _started(state: SecretState, body: ev.Started, event: Event) -> SecretState:
             id=body.version, number=body.number, state=State.PENDING, made_at=event.at, slot=body.slot
         )
         state = _new_version(state, pending)
+    else:
+        # What was seen of it when it was current says nothing of now.
+        state = _version(state, body.version, accepted=frozenset())
     rotation = RotationState(
         id=event.rotation_id or "",
         mode=Mode(body.mode),
@@ -135,7 +138,8 @@ def _issue_answered(state: SecretState, rotation: RotationState, body: ev.Answer
     attempts = tuple(
         replace(a, outcome=body.outcome, why=body.why) if a.id == body.attempt else a for a in rotation.attempts
     )
-    state = _rotation(state, attempts=attempts)
+    nothing_left = all(a.outcome == "not_sent" for a in attempts)
+    state = _rotation(state, attempts=attempts, issue_sent_at=None if nothing_left else rotation.issue_sent_at)
     if body.outcome not in DONE:
         return state
     return _issued(state, body, event.at)
@@ -182,6 +186,7 @@ def _moved(state: SecretState, body: ev.Moved, event: Event) -> SecretState:
     if move is Move.PUBLISH:
         changes |= {"published": True, "current_since": event.at}
         state = _rotation(state, published_at=event.at)
+        changes["hold_until"] = state.rotation.hold_ends if state.rotation else None
     if move is Move.RETIRE:
         changes |= {"retired_at": version.retired_at or event.at}
     return _version(state, body.version, **changes)
@@ -217,6 +222,12 @@ def _repaired(state: SecretState, body: ev.Repaired, event: Event) -> SecretStat
     return _rotation(state, calls=calls | {("promote", body.target, body.version)}, stuck=None)
 
 
+def _hold_changed(state: SecretState, body: ev.HoldChanged, event: Event) -> SecretState:
+    state = _rotation(state, hold_until=body.until, waiting=None)
+    version = state.under_way
+    return _version(state, version.id, hold_until=body.until) if version else state
+
+
 def _awake(state: SecretState) -> SecretState:
     """A hold that waits may have nothing to wait for any more: the next run looks."""
     rotation = state.rotation
@@ -248,7 +259,7 @@ _APPLY: dict[type[ev.Body], Callable[[SecretState, Any, Event], SecretState]] = 
     ev.Forward: lambda state, body, event: _rotation(state, undoing=None, stuck=None, waiting=None),
     ev.Ended: lambda state, body, event: _rotation(state, ended=body, waiting=None, stuck=None),
     ev.Acknowledged: _acknowledged,
-    ev.HoldChanged: lambda state, body, event: _rotation(state, hold_until=body.until, waiting=None),
+    ev.HoldChanged: _hold_changed,
     ev.Paused: lambda state, body, event: replace(state, paused_until=body.until),
     ev.Dropped: _dropped,
     ev.Repaired: _repaired,

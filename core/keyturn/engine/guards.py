@@ -32,7 +32,7 @@ def missing_looks(view: View) -> Action | None:
     )
     if stale:
         return LookAtSinks(keys=stale)
-    return probe(view, [(view.to.id, endpoint) for endpoint in view.endpoints], since=view.fresh_since)
+    return probe(view, proof_pairs(view, [], view.endpoints), since=view.fresh_since)
 
 
 def retire_evidence(view: View, old: VersionState) -> Evidence:
@@ -56,6 +56,11 @@ def _endpoints(view: View) -> Iterable[Finding]:
             yield True, f"version {view.to.number} is refused at {endpoint}"
         elif verdict is not Verdict.ACCEPTED:
             yield False, f"{endpoint} does not say whether it accepts version {view.to.number}"
+        elif view.looks.verdict(DECOY, endpoint, since=view.fresh_since) is Verdict.ACCEPTED:
+            yield (
+                True,
+                f"{endpoint} accepts a made-up value, so that it accepts version {view.to.number} proves nothing",
+            )
 
 
 def _sinks(view: View) -> Iterable[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from keyturn.engine import events as ev
 from keyturn.engine.actions import Action, IssueNow, Leave, Pause, Record, ReissueNow, RetireNow, SettleNow, Stop
-from keyturn.engine.state import AttemptState
+from keyturn.engine.state import AttemptState, VersionState
 from keyturn.engine.view import View
 from keyturn.model import Half, Repeat, Revoke, Settled
 from keyturn.states import Move, State
@@ -27,7 +27,7 @@ def issue(view: View) -> Action | None:
     attempts = _attempts(view)
     last = attempts[-1] if attempts else None
     if last and last.outcome == "refused":
-        return Record(bodies=(ev.Undoing(code="issue-refused", reason=last.why),))
+        return _refused(view, last)
     if last and last.settled == Settled.PARTLY and view.traits.repeat is not Repeat.SAFE:
         return Stop(
             step=Step.ISSUE,
@@ -38,8 +38,22 @@ def issue(view: View) -> Action | None:
     return _send(view, len(attempts))
 
 
+def _refused(view: View, last: AttemptState) -> Action:
+    """Undo, unless an earlier issue of this rotation already ended the old version: then each run tries once more."""
+    if not view.rotation.forward_only:
+        return Record(bodies=(ev.Undoing(code="issue-refused", reason=last.why),))
+    if ("issue", "vendor") not in view.looks.failures:
+        return IssueNow()
+    return Stop(
+        step=Step.ISSUE,
+        code="reissue-refused",
+        reason=f"the vendor ended the old version, its new value never reached us, and now it refuses: {last.why}",
+        next=f"clear that up with the vendor, then: keyturn resume {view.name}",
+    )
+
+
 def _send(view: View, sent: int) -> Action:
-    if sent >= view.limits.issues_per_rotation:
+    if sent >= view.limits.issues_per_rotation and not view.rotation.forward_only:
         text = f"issue was sent {sent} times and never took effect"
         return Record(bodies=(ev.Undoing(code="issue-never-applied", reason=text),))
     failure = view.looks.failures.get(("issue", "vendor"))
@@ -99,7 +113,7 @@ def gone(view: View) -> Action:
             step=Step.ISSUE,
             code="value-lost-again",
             reason="the vendor issued a value that never reached us, twice in this rotation",
-            next=f"check the network path, then: keyturn abandon {view.name} --reason TEXT",
+            next=f"check the network path, then: {_way_out(view)}",
         )
     if not view.traits.coexist:
         return Record(bodies=(ev.Moved(version=stray.id, move=Move.STRAND.value),)) if _pending(view) else ReissueNow()
@@ -111,20 +125,38 @@ def gone(view: View) -> Action:
     return ReissueNow()
 
 
+def _way_out(view: View) -> str:
+    leave = f"abandon {view.name}" if view.traits.coexist else f"rotate {view.name} --current-dead"
+    return f"keyturn {leave} --reason TEXT"
+
+
 def _pending(view: View) -> bool:
     return view.to.state is State.PENDING
 
 
 def withdraw(view: View, step: Step) -> Action | None:
     """Take the unpublished new version away at the vendor. None when nothing of it is left there."""
-    if not view.to.sent or not view.to.handle or view.traits.revoke is Revoke.NONE:
+    if view.to.published or not view.to.sent or not view.to.handle or view.traits.revoke is Revoke.NONE:
         return None
     for half, done in ((Half.REFUSE, view.to.refused), (Half.REMOVE, view.to.removed)):
         if done or (half is Half.REMOVE and view.traits.revoke is not Revoke.REFUSE_REMOVE):
             continue
-        failed = retire_failure(view, step, half, view.to.id)
+        failed = namesake(view, step, view.to) or retire_failure(view, step, half, view.to.id)
         return failed or RetireNow(step=step, version=view.to.id, half=half)
     return None
+
+
+def namesake(view: View, step: Step, version: VersionState) -> Stop | None:
+    """Stuck, where retiring this version would end another live one of the same name."""
+    other = view.state.namesake(version)
+    if other is None:
+        return None
+    return Stop(
+        step=step,
+        code="same-handle",
+        reason=f"versions {version.number} and {other.number} are both {version.handle} at the vendor",
+        next=f"look at the vendor, then: keyturn rotate {view.name} --force --reason TEXT",
+    )
 
 
 def retire_failure(view: View, step: Step, half: Half, version: str) -> Action | None:

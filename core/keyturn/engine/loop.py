@@ -13,6 +13,7 @@ from keyturn.engine.driver import Driver
 from keyturn.engine.receipt import sealed_needed
 from keyturn.engine.view import View
 from keyturn.errors import KeyturnError
+from keyturn.model import Verdict
 from keyturn.steps import Step
 
 EXIT = {
@@ -95,12 +96,35 @@ def _record(driver: Driver, action: act.Record) -> Outcome | None:
     end = next((body for body in action.bodies if isinstance(body, ev.Ended)), None)
     if end is None:
         return None
+    if end.outcome == "undone" and not _old_seen(driver):
+        return _undone_without_old(driver, end)
     texts = {"undone": f"undone; the old version is good: {end.reason}", "done": "done"}
     return Outcome(
         secret=driver.job.name,
         status=end.outcome,
         code=driver.rotation.undoing.code if driver.rotation.undoing else "",
         text=texts.get(end.outcome, end.outcome),
+        ended=end,
+    )
+
+
+def _old_seen(driver: Driver) -> bool:
+    current = driver.state.current
+    seen = [look.verdict for (id_, _), look in driver.looks.probes.items() if current and id_ == current.id]
+    return bool(seen) and all(verdict is Verdict.ACCEPTED for verdict in seen)
+
+
+def _undone_without_old(driver: Driver, end: ev.Ended) -> Outcome:
+    """Exit code 4 says that the old version is good; here there is none, or none that was seen accepted."""
+    current, name = driver.state.current, driver.job.name
+    what = f"version {current.number} was not seen accepted" if current else "there is no current version yet"
+    how = "--current-dead --reason TEXT" if current else "--first"
+    return Outcome(
+        secret=name,
+        status="stuck",
+        code=driver.rotation.undoing.code if driver.rotation.undoing else "",
+        text=f"undone, and {what}: {end.reason}",
+        next=f"keyturn rotate {name} {how}",
         ended=end,
     )
 
@@ -172,7 +196,8 @@ def _release_early(driver: Driver) -> None:
     rotation = driver.rotation
     if rotation.issue_sent_at or rotation.published_at or not rotation.open:
         return
-    names = tuple(one.name for one in rotation.plan.consumers if one.release and rotation.finished("quiesce", one.name))
+    known = [one.name for one in rotation.plan.consumers if one.release and one.name in driver.job.configured]
+    names = tuple(name for name in known if rotation.finished("quiesce", name))
     if names:
         sink_effects.carry_out(driver, act.Effects(step=Step.RELEASE, verb="release-early", targets=names))
 

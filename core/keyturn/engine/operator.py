@@ -9,13 +9,13 @@ from typing import NoReturn
 from keyturn.engine import events as ev
 from keyturn.engine.actions import ProbeNow
 from keyturn.engine.driver import Driver
-from keyturn.engine.entry import carry_on, claim_subject, refusal
+from keyturn.engine.entry import carry_on, claim_subject, refusal, refuse_in_flight
 from keyturn.engine.job import Bench, BoundSink, Job
 from keyturn.engine.leases import holding
 from keyturn.engine.looks import DECOY, SinkLook
 from keyturn.engine.loop import Outcome, drive
 from keyturn.engine.preflight import current_value
-from keyturn.engine.receipt import ended
+from keyturn.engine.receipt import ended, has_debts
 from keyturn.engine.sink_effects import look_at_sinks
 from keyturn.engine.state import RotationState, SecretState, VersionState
 from keyturn.engine.undo import may_undo
@@ -25,6 +25,7 @@ from keyturn.model import Problem, Revoke, Verdict
 from keyturn.plugins.provider import InspectRequest, InspectResponse
 from keyturn.plugins.sink import PromoteRequest, ReadRequest, SinkVersion
 from keyturn.secret import Bundle
+from keyturn.steps import Step
 
 WAIT_S = 10.0
 """How long a short command waits for the subject."""
@@ -48,7 +49,7 @@ def change_hold(bench: Bench, job: Job, *, until: float | None, reason: str) -> 
     """Move the end of the hold, or end it now (`until` None)."""
     with holding(bench, job.name, wait_s=WAIT_S) as held:
         driver = Driver(bench, job, held)
-        _open_rotation(driver)
+        _unfinished_rotation(driver)
         at = driver.now() if until is None else until
         driver.append(ev.HoldChanged(until=at, reason=reason))
         return _quiet(job, "the hold is over" if until is None else "the hold was moved", "keyturn run")
@@ -66,10 +67,14 @@ def drop(bench: Bench, job: Job, *, what: str, reason: str) -> Outcome:
     """Take an endpoint, sink or consumer out of the rotation in flight, then carry on."""
     with holding(bench, job.name, wait_s=WAIT_S) as held:
         driver = Driver(bench, job, held)
-        frozen = _open_rotation(driver).frozen
+        rotation = _unfinished_rotation(driver)
+        frozen = rotation.frozen
         known = [*frozen.endpoints, *(s.key for s in frozen.sinks), *(c.name for c in frozen.consumers)]
         if what not in known:
             _wrong("drop-unknown", f"the rotation does not know {what}", f"one of: {', '.join(known)}", job)
+        left = frozen.without(rotation.dropped | {what})
+        if not left.endpoints or all(sink.artefact for sink in left.sinks):
+            _wrong("drop-last", f"nothing would be left to look at without {what}", f"keyturn status {job.name}", job)
         driver.append(ev.Dropped(what=what, reason=reason))
         return drive(driver)
 
@@ -81,19 +86,24 @@ def abandon(bench: Bench, job: Job, *, reason: str) -> Outcome:
         rotation = driver.state.rotation
         if rotation is None or not rotation.open:
             return _quiet(job, "nothing is in flight", f"keyturn status {job.name}")
-        if may_undo(rotation, published=driver.to.published, issued=driver.to.issued):
+        if may_undo(rotation, issued=driver.to.issued):
             if not rotation.undoing:
                 driver.append(ev.Undoing(code="abandoned", reason=f"abandoned: {reason}"))
             return drive(driver)
+        if not rotation.frozen.traits.coexist and Step.PUBLISH not in rotation.done:
+            # Issue ended the old version: consumers have nothing until this one is published.
+            forward = drive(driver)
+            if not driver.rotation.open or driver.rotation.published_at is None:
+                return forward
         end = ended(driver.state, "abandoned", reason)
         driver.append(end)
         text = "ended; the new version stays, and what remains is owed as debts"
         return Outcome(secret=job.name, status="abandoned", text=text, next="keyturn run", ended=end)
 
 
-def _open_rotation(driver: Driver) -> RotationState:
+def _unfinished_rotation(driver: Driver) -> RotationState:
     rotation = driver.state.rotation
-    if rotation is None or not rotation.open:
+    if rotation is None or not (rotation.open or has_debts(driver.state)):
         _wrong("nothing-in-flight", "no rotation is in flight", f"keyturn status {driver.job.name}", driver.job)
     return rotation
 
@@ -136,6 +146,7 @@ def adopt(bench: Bench, job: Job, adoption: Adoption) -> Outcome:
         driver = Driver(bench, job, held)
         if driver.state.current:
             return _label(driver, f"version {driver.state.current.number} is current already")
+        refuse_in_flight(driver)
         found = _vendor(driver)
         bundle = _value(driver, adoption)
         version_id = driver.new_id()
@@ -163,7 +174,8 @@ def adopt(bench: Bench, job: Job, adoption: Adoption) -> Outcome:
                 else "given",
             )
         )
-        return _label(driver, "adopted as version 1; it is not rotated by that")
+        number = driver.state.current.number if driver.state.current else 1
+        return _label(driver, f"adopted as version {number}; it is not rotated by that")
 
 
 def _label(driver: Driver, text: str) -> Outcome:

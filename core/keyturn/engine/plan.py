@@ -58,7 +58,9 @@ class Plan:
 def make_plan(job: Job, state: SecretState, *, mode: Mode, compromised: bool = False) -> Plan:
     """Plan the next rotation of this secret from configuration and journal alone."""
     name, choices = choose(job, state)
-    frozen = _frozen(job, name, choices, mode)
+    # A dead current version needs no hold, but an older one that lives may still be in use.
+    lives_on = mode is Mode.CURRENT_DEAD and job.traits.coexist and any(v.live for v in state.previous)
+    frozen = _frozen(job, name, choices, Mode.NORMAL if lives_on else mode)
     ends = tuple(v.number for v in state.versions.values() if v.published and v.live)
     plan = Plan(
         secret=job.name,

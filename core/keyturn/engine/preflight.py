@@ -131,7 +131,7 @@ def _serving(state: SecretState, sink: BoundSink, ours: VersionState | None, mod
             if state.current
             else f"keyturn adopt {state.secret} --from-sink {sink.sink}, or clear the place",
         )
-    elif ours and state.current and ours.id != state.current.id and mode is not Mode.ROLLBACK:
+    elif ours and state.current and ours.id != state.current.id and mode in (Mode.NORMAL, Mode.FIRST):
         yield Problem(
             code="sink-behind",
             text=f"{sink.key} serves version {ours.number}, not {state.current.number}",

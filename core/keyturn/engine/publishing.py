@@ -27,9 +27,10 @@ def verify(view: View) -> Action | None:
     started = view.rotation.issued_at or view.rotation.started_at
     at_most = max(started, view.looks.began_at) + view.traits.activation_s
     seen_once = all(view.looks.verdict(view.to.id, e, since=0.0) for e in waiting)
-    if look and (view.now < at_most or not seen_once):
+    spent = any(view.looks.probe_counts.get((view.to.id, e), 0) >= view.traits.probes_max for e in waiting)
+    if look and not spent and (view.now < at_most or not seen_once):
         return look
-    if view.now < at_most:
+    if view.now < at_most and not spent:
         return Pause(
             step=Step.VERIFY,
             until=view.now + view.limits.poll_s,
@@ -55,10 +56,10 @@ def _not_accepted(view: View, waiting: list[str]) -> Action:
         look = probe(view, [(view.rotation.previous, e) for e in accepting], since=view.looks.began_at)
         if look:
             return look
-    if refusing and view.traits.coexist and not view.to.published:
-        reason = f"version {view.to.number} is refused at {', '.join(refusing)}"
-        return Record(bodies=(ev.Undoing(code="new-refused", reason=reason),))
-    if refusing and not view.to.published:
+    unpublished = view.rotation.published_at is None
+    if refusing and view.traits.coexist and unpublished:
+        return _turn_back(view, refusing)
+    if refusing and unpublished:
         return Stop(
             step=Step.VERIFY,
             code="new-refused",
@@ -69,9 +70,43 @@ def _not_accepted(view: View, waiting: list[str]) -> Action:
     return Leave(step=Step.VERIFY, kind="retry", text=text)
 
 
+def _turn_back(view: View, refusing: list[str]) -> Record:
+    reason = f"version {view.to.number} is refused at {', '.join(refusing)}"
+    return Record(bodies=(ev.Undoing(code="new-refused", reason=reason),))
+
+
+def _accepted_now(view: View) -> Action | None:
+    """What `verify` saw may be of an earlier run: where old and new coexist nothing is lost by looking again."""
+    if not view.traits.coexist:
+        return None
+    look = probe(view, [(view.to.id, e) for e in view.endpoints], since=view.fresh_since)
+    if look:
+        return look
+    verdicts = {e: view.looks.verdict(view.to.id, e, since=view.fresh_since) for e in view.endpoints}
+    refusing = [e for e, verdict in verdicts.items() if verdict is Verdict.REFUSED]
+    if refusing:
+        return _turn_back(view, refusing)
+    silent = [e for e, verdict in verdicts.items() if verdict is not Verdict.ACCEPTED]
+    text = f"{', '.join(silent)} did not say that version {view.to.number} is still accepted"
+    return Leave(step=Step.PUBLISH, kind="retry", text=text) if silent else None
+
+
+def _incomplete(view: View) -> Stop | None:
+    """Stuck, where the vendor left out a field that a place needs: nothing would be served there."""
+    left_out = [sink.key for sink in view.plan.sinks if not sink.artefact and sink not in filled(view)]
+    if not left_out:
+        return None
+    return Stop(
+        step=Step.PUBLISH,
+        code="value-incomplete",
+        reason=f"version {view.to.number} lacks a field that {left_out[0]} stores",
+        next=f"keyturn abandon {view.name} --reason TEXT",
+    )
+
+
 def publish(view: View) -> Action | None:
     """Promote in every sink in parallel; then the artefacts. A first promote sent counts as published."""
-    gone = unconfigured(view, Step.PUBLISH)
+    gone = unconfigured(view, Step.PUBLISH) or _incomplete(view)
     if gone:
         return gone
     for artefact in (False, True):
@@ -99,7 +134,7 @@ def _promote(view: View, sinks: list[FrozenSink]) -> Action | None:
             next=f"put version {view.to.number} or its predecessor back there, then: keyturn resume {view.name}",
         )
     if view.to.state is not State.CURRENT:
-        return Record(bodies=_published(view))
+        return _accepted_now(view) or Record(bodies=_published(view))
     return effects(view, Step.PUBLISH, "promote", [s.key for s in ready])
 
 

@@ -14,7 +14,7 @@ from keyturn.steps import Step
 
 @dataclass(frozen=True, kw_only=True)
 class Debt:
-    """Work that remains after publish: retire, prove, verify, remove, or an artefact that never reached us."""
+    """Work that remains after publish: publish, release, retire, prove, verify, remove, or a lost artefact."""
 
     kind: str
     number: int
@@ -65,11 +65,29 @@ def debts(state: SecretState) -> tuple[Debt, ...]:
             if old.refused and not old.removed and rotation.frozen.traits.revoke is Revoke.REFUSE_REMOVE:
                 found.append(Debt(kind="remove", number=old.number))
     if rotation.to == state.current.id:
+        found += _unfinished(state.current, rotation) if not _is_done(rotation) else []
         missing = [e for e in rotation.plan.endpoints if e not in state.current.accepted]
         found += [Debt(kind="verify", number=state.current.number, where=e) for e in missing]
         lost = [name for name in rotation.frozen.traits.artefacts if name not in state.current.fingerprints]
         found += [Debt(kind="artefact", number=state.current.number, where=name) for name in lost]
     return tuple(found)
+
+
+def _is_done(rotation: RotationState) -> bool:
+    return rotation.ended is not None and rotation.ended.outcome == "done"
+
+
+def _unfinished(current: VersionState, rotation: RotationState) -> list[Debt]:
+    """Places that an abandoned rotation left behind, and consumers that it left drained."""
+    have = current.fingerprints
+    behind = [s.key for s in rotation.plan.sinks if all(name in have for name in s.fields.values())]
+    drained = [one.name for one in rotation.plan.consumers if one.release and rotation.finished("quiesce", one.name)]
+    owed = [("publish", "promote", key) for key in behind] + [("release", "release", name) for name in drained]
+    return [
+        Debt(kind=kind, number=current.number, where=target)
+        for kind, verb, target in owed
+        if not rotation.finished(verb, target)
+    ]
 
 
 def _unproven(old: VersionState, rotation: RotationState) -> list[str]:
@@ -80,7 +98,7 @@ def _unproven(old: VersionState, rotation: RotationState) -> list[str]:
 
 def has_debts(state: SecretState) -> bool:
     """Whether an ended rotation left work that every run tries again."""
-    return any(debt.kind in ("retire", "prove", "remove") for debt in debts(state))
+    return any(debt.kind in ("publish", "release", "retire", "prove", "remove") for debt in debts(state))
 
 
 def sealed_needed(state: SecretState, sealed: Mapping[str, str]) -> frozenset[str]:

@@ -53,6 +53,7 @@ class VersionState:
     removed: bool = False
     retired_at: float | None = None
     proofs: Mapping[str, Proof] = field(default_factory=dict)
+    hold_until: float | None = None
 
     def unproven_at(self, endpoints: Iterable[str]) -> list[str]:
         """The endpoints where it is still open whether this version is dead."""
@@ -143,6 +144,11 @@ class RotationState:
             return 0
         return max(0, round((self.promoted_at - self.issue_sent_at) * 1000))
 
+    @property
+    def forward_only(self) -> bool:
+        """Whether a lost issue of this rotation ended the old version: then there is nothing to go back to."""
+        return self.reissues > 0 and not self.frozen.traits.coexist
+
     def finished(self, verb: str, target: str) -> bool:
         """Whether this effect is done for the version under way."""
         return (verb, target, self.to) in self.calls
@@ -177,6 +183,19 @@ class SecretState:
     def live(self) -> tuple[VersionState, ...]:
         """Versions that the vendor may still accept, oldest first."""
         return tuple(v for v in self.versions.values() if v.live)
+
+    @property
+    def under_way(self) -> VersionState | None:
+        """The version that the latest rotation moves to; once it ended without publishing it, the current one."""
+        if self.rotation is None:
+            return None
+        to = self.versions[self.rotation.to]
+        return to if self.rotation.open or self.current is None else self.current
+
+    def namesake(self, version: VersionState) -> VersionState | None:
+        """Another live version with the same name at the vendor: whoever retires one retires both."""
+        same = (v for v in self.live if v.handle and v.handle == version.handle)
+        return next((v for v in same if v.id != version.id), None)
 
     @property
     def next_number(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keyturn.engine.receipt import debts
+from keyturn.engine.receipt import debts, has_debts
 from keyturn.engine.state import RotationState, SecretState, VersionState
 from keyturn.journal.store import Summary
 from keyturn.states import State
@@ -17,7 +17,7 @@ def summarise(state: SecretState) -> Summary:
     return Summary(
         secret=state.secret,
         status=_status(state, owed=bool(owed)),
-        next_at=_next_at(state, owed=bool(owed)),
+        next_at=_next_at(state, owed=has_debts(state)),
         state={
             "versions": [_version(v) for v in state.versions.values() if v.state is not State.RETIRED],
             "rotation": _rotation(rotation) if rotation else None,

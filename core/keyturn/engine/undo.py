@@ -7,15 +7,15 @@ from keyturn.engine.events import Forward, Moved
 from keyturn.engine.issuing import attempts_in_doubt, settle, withdraw
 from keyturn.engine.receipt import ended
 from keyturn.engine.state import RotationState, VersionState
-from keyturn.engine.view import View, effects, probe
+from keyturn.engine.view import View, known_effects, probe
 from keyturn.model import Mode, Verdict
 from keyturn.states import Move, State
 from keyturn.steps import Step
 
 
-def may_undo(rotation: RotationState, *, published: bool, issued: bool) -> bool:
+def may_undo(rotation: RotationState, *, issued: bool) -> bool:
     """Whether the point of no return still lies ahead."""
-    if published:
+    if rotation.published_at is not None or rotation.forward_only:
         return False
     return rotation.frozen.traits.coexist or not issued
 
@@ -29,8 +29,8 @@ def undo(view: View) -> Action:
         return Record(bodies=(Forward(reason="issue took effect after all, which ended the old version"),))
     return (
         withdraw(view, Step.ISSUE)
-        or effects(view, Step.STAGE, "discard", _staged(view))
-        or effects(view, Step.RELEASE, "release", _quiesced(view))
+        or known_effects(view, Step.RELEASE, "release", _quiesced(view))
+        or known_effects(view, Step.STAGE, "discard", _staged(view))
         or _old_is_good(view)
     )
 

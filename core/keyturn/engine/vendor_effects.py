@@ -10,7 +10,6 @@ from keyturn.engine.driver import Driver
 from keyturn.engine.fence import Result
 from keyturn.engine.looks import DECOY, ProbeLook, SettleLook, VendorLook
 from keyturn.engine.mint import decoy, given, ours
-from keyturn.engine.state import VersionState
 from keyturn.model import Half, Mode, Settled, Verdict, Version
 from keyturn.plugins.provider import (
     Attempt,
@@ -252,7 +251,7 @@ def retire(driver: Driver, action: RetireNow) -> None:
 def _evidence(driver: Driver, half: Half) -> dict[str, str]:
     if half is Half.REMOVE:
         return {}
-    new = driver.rotation.to
+    new = driver.to.id
     return {
         endpoint: f"new {look.verdict.value}"
         for (version, endpoint), look in driver.looks.probes.items()
@@ -302,10 +301,9 @@ def _value(driver: Driver, version_id: str) -> Bundle | None:
 
 
 def _journal_accepted(driver: Driver, seen: dict[tuple[str, str], ProbeLook]) -> None:
-    rotation = driver.state.rotation
-    if rotation is None:
+    target = driver.state.under_way
+    if target is None:
         return
-    target: VersionState = driver.state.versions[rotation.to]
     news = [
         ev.Accepted(
             version=target.id,

@@ -38,7 +38,17 @@ class View:
     @property
     def to(self) -> VersionState:
         """The version that the rotation moves to."""
-        return self.state.versions[self.rotation.to]
+        return self.state.under_way or self.state.versions[self.rotation.to]
+
+    @property
+    def compromised(self) -> bool:
+        """Whether holds end and acknowledgements are waived; an emergency that was undone waives nothing."""
+        return self.rotation.compromised and self.to.id == self.rotation.to
+
+    @property
+    def hold_ends(self) -> float | None:
+        """When the hold is over (epoch s). It belongs to the version: an undone successor does not shorten it."""
+        return 0.0 if self.compromised else self.to.hold_until
 
     @property
     def name(self) -> str:
@@ -85,6 +95,13 @@ def effects(view: View, step: Step, verb: str, targets: Sequence[str]) -> Action
     if wait_until > view.now and all(t in failures for t in ready):
         return Pause(step=step, until=wait_until, at_most=wait_until, text=f"{verb} is tried again")
     return Effects(step=step, verb=verb, targets=tuple(ready))
+
+
+def known_effects(view: View, step: Step, verb: str, targets: Sequence[str]) -> Action | None:
+    """The same, where some targets may be configured no more: first the others, then stuck."""
+    todo = [target for target in targets if not view.rotation.finished(verb, target)]
+    action = effects(view, step, verb, [target for target in todo if target in view.configured])
+    return action or (unconfigured(view, step) if set(todo) - view.configured else None)
 
 
 def probe(view: View, pairs: Sequence[tuple[str, str]], *, since: float) -> ProbeNow | None:

@@ -20,6 +20,9 @@ class Clock(Protocol):
     def wait(self, seconds: float) -> bool:
         """Let time pass. True when somebody asked the process to stop meanwhile."""
 
+    def sit_out(self, seconds: float) -> None:
+        """Let time pass, also when asked to stop: for where stopping would leave consumers without a valid value."""
+
 
 class SystemClock:
     """The machine's own clock. `stop()` ends every wait, from a signal handler or another thread."""
@@ -38,6 +41,10 @@ class SystemClock:
     def wait(self, seconds: float) -> bool:
         """Let time pass, or return True at once when stopped."""
         return self._stopped.wait(max(0.0, seconds))
+
+    def sit_out(self, seconds: float) -> None:
+        """Let time pass, also when stopped."""
+        threading.Event().wait(max(0.0, seconds))
 
     def stop(self) -> None:
         """End this and every later wait at once."""

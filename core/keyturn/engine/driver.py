@@ -41,6 +41,7 @@ class Driver:
         self.decoy: Bundle | None = None
         self.supplied = Bundle()
         self.shown = Bundle()
+        self.waits_for = ""
         self._bundles: dict[str, Bundle] = {}
 
     @property

@@ -103,7 +103,11 @@ def _old_must_serve(driver: Driver, findings: Findings, target: VersionState) ->
     endpoints = findings.vendor.endpoints if findings.vendor else ()
     probe(driver, ProbeNow(pairs=tuple((target.id, endpoint) for endpoint in endpoints)))
     return [
-        Problem(code="rollback-refused", text=f"version {target.number} is not accepted at {endpoint} now")
+        Problem(
+            code="rollback-refused",
+            text=f"version {target.number} is not accepted at {endpoint} now",
+            hint=f"make it accepted there again, or go forward: keyturn rotate {driver.job.name}",
+        )
         for endpoint in endpoints
         if driver.looks.probes[target.id, endpoint].verdict is not Verdict.ACCEPTED
     ]

@@ -98,7 +98,8 @@ class Answers:
 class Bench:
     """What all secrets of one process share. `entropy` gives random bytes, `tell` is told of each event.
 
-    `values` are all secret values at hand, which the fence takes out of every message.
+    `values` are all secret values at hand, which the fence takes out of every message; `left_alone` the secrets
+    of which a call outlived its deadline: this process begins nothing more with them.
     """
 
     journal: Journal
@@ -112,5 +113,6 @@ class Bench:
     entropy: Callable[[int], bytes]
     answers: Answers = field(default_factory=Answers)
     values: set[str] = field(default_factory=set, repr=False)
+    left_alone: set[str] = field(default_factory=set)
     limits: Limits = field(default_factory=Limits)
     tell: Told = field(default=lambda *_: None)

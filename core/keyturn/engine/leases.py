@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from keyturn.engine.job import Bench
 from keyturn.engine.runner import is_dead
@@ -71,7 +71,9 @@ def holding(bench: Bench, secret: str, *, wait_s: float = 0.0) -> Iterator[Held]
         ) from lost
     finally:
         held.stop()
-        bench.journal.release(held.lease)
+        with suppress(JournalError):
+            # What was done is done: a lease that can not be given back ends by itself.
+            bench.journal.release(held.lease)
 
 
 def _acquire(bench: Bench, secret: str, until: float) -> Lease:

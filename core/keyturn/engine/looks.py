@@ -26,7 +26,7 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class VendorLook:
-    """The vendor as last inspected; `error` where it could not be."""
+    """The vendor as last inspected; `error`, with its code, where it could not be."""
 
     at: float
     endpoints: tuple[str, ...] = ()
@@ -34,15 +34,17 @@ class VendorLook:
     problems: tuple[Problem, ...] = ()
     witness: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SinkLook:
-    """A sink's place as last inspected; `error` where it could not be."""
+    """A sink's place as last inspected; `error` where it could not be. `foreign`: another journal writes it."""
 
     at: float
     found: SinkInspectResponse | None = None
     error: str = ""
+    foreign: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

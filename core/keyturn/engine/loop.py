@@ -53,6 +53,7 @@ def drive(driver: Driver) -> Outcome:
     for _ in range(driver.bench.limits.turns_per_drive):
         driver.held.keep()
         if driver.looks.overran:
+            driver.bench.left_alone.add(driver.job.name)
             return _left(driver, _later("a call outlived its deadline, so this process leaves the secret alone"))
         if driver.bench.clock.wait(0.0) and not _in_the_gap(driver):
             return _left(driver, _later("this run was asked to stop"))
@@ -131,13 +132,26 @@ def _undone_without_old(driver: Driver, end: ev.Ended) -> Outcome:
 
 def _pause(driver: Driver, action: act.Pause) -> Outcome | None:
     """Wait in this process while that is bearable; else leave it to the next run."""
-    now = driver.now()
-    interrupted = action.at_most - now <= driver.bench.limits.patience_s and driver.bench.clock.wait(
-        min(action.until - now, driver.bench.limits.lease_s / 6)
-    )
-    if interrupted or action.at_most - now > driver.bench.limits.patience_s:
-        return _left(driver, act.Leave(step=action.step, kind="retry", text=action.text, until=action.until))
+    now, limits = driver.now(), driver.bench.limits
+    leave = act.Leave(step=action.step, kind="retry", text=action.text, until=action.until)
+    if action.at_most - now > limits.patience_s:
+        return _left(driver, leave)
+    _tell_wait(driver, action)
+    length_s = min(action.until - now, limits.lease_s / 6)
+    if not driver.bench.clock.wait(length_s):
+        return None
+    if not _in_the_gap(driver):
+        return _left(driver, leave)
+    driver.bench.clock.sit_out(length_s)
     return None
+
+
+def _tell_wait(driver: Driver, action: act.Pause) -> None:
+    """What this process waits for, told once and not journaled: nothing has happened."""
+    if driver.waits_for != action.text:
+        driver.waits_for = action.text
+        told = ev.WaitingFor(step=action.step.value, kind="moment", text=action.text, until=action.at_most)
+        driver.bench.tell(driver.job.name, told)
 
 
 def _later(text: str) -> act.Leave:

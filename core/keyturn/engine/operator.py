@@ -14,7 +14,7 @@ from keyturn.engine.job import Bench, BoundSink, Job
 from keyturn.engine.leases import holding
 from keyturn.engine.looks import DECOY, SinkLook
 from keyturn.engine.loop import Outcome, drive
-from keyturn.engine.preflight import current_value
+from keyturn.engine.preflight import current_value, not_asked
 from keyturn.engine.receipt import ended, has_debts
 from keyturn.engine.sink_effects import look_at_sinks
 from keyturn.engine.state import RotationState, SecretState, VersionState
@@ -187,10 +187,7 @@ def _label(driver: Driver, text: str) -> Outcome:
 def _vendor(driver: Driver) -> InspectResponse:
     found = look_at_vendor(driver)
     if found is None:
-        why = driver.looks.vendor.error if driver.looks.vendor else ""
-        raise RefusedError(
-            "vendor-unreachable", why, hint="check address, credentials and network", place=driver.job.name
-        )
+        raise refusal(driver.job.name, (not_asked(driver),))
     return found
 
 
@@ -233,7 +230,7 @@ def _handle_problems(driver: Driver, adoption: Adoption, found: InspectResponse)
         return []
     enabled = [seen.handle for seen in found.seen if seen.enabled]
     if adoption.handle is None or (enabled and adoption.handle not in enabled):
-        what = "is needed" if adoption.handle is None else f"{adoption.handle} is not there"
+        what = "is needed" if adoption.handle is None else f"is not {adoption.handle!r}: that one is not there"
         return [
             Problem(
                 code="handle-needed",
@@ -249,7 +246,7 @@ def _sink_problems(driver: Driver, bundle: Bundle, looks: Mapping[str, SinkLook]
     for sink in driver.job.sinks:
         look = looks[sink.key]
         if look.found is None:
-            problems.append(Problem(code="sink-unreachable", text=f"{sink.key}: {look.error}"))
+            problems.append(Problem(code="sink-unreachable", text=look.error, hint="check the sink"))
         elif look.found.current and dict(look.found.current.fingerprints) != driver.fingerprints(sink.stored(bundle)):
             text = f"{sink.key} serves another value than the one to adopt"
             problems.append(Problem(code="sink-differs", text=text, hint="clear that place, or adopt what it serves"))
@@ -268,7 +265,8 @@ def _value_problems(driver: Driver, found: InspectResponse, version_id: str) -> 
             problems.append(Problem(code="value-not-accepted", text=f"the value is {said} at {endpoint}", hint=hint))
         decoy = driver.looks.probes.get((DECOY, endpoint))
         if decoy and decoy.verdict is Verdict.ACCEPTED:
-            problems.append(Problem(code="decoy-accepted", text=f"{endpoint} accepts a made-up value"))
+            hint = "authentication seems to be off there; turn it on first"
+            problems.append(Problem(code="decoy-accepted", text=f"{endpoint} accepts a made-up value", hint=hint))
     return problems
 
 
@@ -302,21 +300,21 @@ def _bring_up(driver: Driver, *, name: str | None = None) -> list[str]:
 
 
 def _promote(driver: Driver, sink: BoundSink, look: SinkLook, current: VersionState, value: Bundle) -> bool:
+    """Bring one place up to the current version; whether that was needed. Raises RefusedError over foreign values."""
     if look.found is None:
-        raise RefusedError(
-            "sink-unreachable", f"{sink.key}: {look.error}", hint="check the sink", place=driver.job.name
-        )
+        raise _refused(driver, "sink-unreachable", look.error, "check the sink")
     held = look.found.current
-    if held and held.version_id == current.id:
-        serving = driver.state.by_fingerprints(held.fingerprints, sink.fields)
-        if serving and serving.id == current.id:
-            return False
-    if held and driver.state.by_fingerprints(held.fingerprints, sink.fields) is None:
-        raise RefusedError(
-            "sink-foreign",
-            f"{sink.key} serves a value that Keyturn did not write",
-            hint="move that value away by hand, then repair again",
-            place=driver.job.name,
+    serving = driver.state.by_fingerprints(held.fingerprints, sink.fields) if held else None
+    is_current = serving is not None and serving.id == current.id
+    if held and held.version_id == current.id and is_current:
+        return False
+    if held and serving is None:
+        text = f"{sink.key} serves a value that Keyturn did not write"
+        raise _refused(driver, "sink-foreign", text, "move that value away by hand, then repair again")
+    if look.foreign and not is_current:
+        text = f"{sink.key} is written by another journal"
+        raise _refused(
+            driver, "sink-other-journal", text, "point the configuration at that journal, or at another place"
         )
     request = PromoteRequest(
         call=driver.sink_call(sink),
@@ -328,7 +326,11 @@ def _promote(driver: Driver, sink: BoundSink, look: SinkLook, current: VersionSt
     )
     result = driver.ask([driver.ask_sink(sink, "promote", request)])[0]
     if not result.done:
-        raise RefusedError("repair-failed", result.why, hint=f"keyturn repair {driver.job.name}", place=driver.job.name)
+        raise _refused(driver, "repair-failed", result.why, f"keyturn repair {driver.job.name}")
     driver.looks = driver.looks.changed()
     driver.append(ev.Repaired(version=current.id, target=sink.key))
     return True
+
+
+def _refused(driver: Driver, code: str, message: str, hint: str) -> RefusedError:
+    return RefusedError(code, message, hint=hint, place=driver.job.name)

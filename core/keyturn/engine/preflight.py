@@ -39,23 +39,35 @@ def preflight(driver: Driver, mode: Mode) -> Findings:
     """Look, and judge. Nothing is changed."""
     vendor = look_at_vendor(driver)
     if vendor is None:
-        why = driver.looks.vendor.error if driver.looks.vendor else ""
-        problem = Problem(code="vendor-unreachable", text=why, hint="check address, credentials and network")
-        return Findings(vendor=None, sinks={}, value=None, problems=(problem,))
+        return Findings(vendor=None, sinks={}, value=None, problems=(not_asked(driver),))
     sinks = look_at_sinks(driver, [sink.key for sink in driver.job.sinks])
     value = current_value(driver)
     current = driver.state.current
     if current and value:
         driver.remember(current.id, value)
-    _probe_controls(driver, vendor, current if value else None)
-    problems = (
+    problems = [
         *vendor.problems,
         *_skew(driver, vendor, sinks),
         *judge_sinks(driver.state, driver.job.sinks, sinks, driver.bench.journal.id, mode),
-        *judge_current(driver, vendor, value, mode),
-        *_decoy(driver, vendor),
+    ]
+    if not any(problem.fatal for problem in vendor.problems):
+        # Where the vendor itself has a problem, its endpoints would only say the same once more.
+        _probe_controls(driver, vendor, current if value else None)
+        problems += [*judge_current(driver, vendor, value, mode), *_decoy(driver, vendor)]
+    return Findings(vendor=vendor, sinks=sinks, value=value, problems=tuple(problems))
+
+
+def not_asked(driver: Driver) -> Problem:
+    """Why the vendor could not be inspected at all."""
+    look = driver.looks.vendor
+    hint = "check address, credentials and network"
+    if look and look.code == "reference-unresolved":
+        hint = "set that variable, file or command, or correct the reference in the configuration"
+    return Problem(
+        code=look.code if look and look.code == "reference-unresolved" else "vendor-unreachable",
+        text=look.error if look else "the vendor was not asked",
+        hint=hint,
     )
-    return Findings(vendor=vendor, sinks=sinks, value=value, problems=problems)
 
 
 def current_value(driver: Driver) -> Bundle | None:
@@ -103,27 +115,30 @@ def judge_sinks(
     for sink in bound:
         look = sinks[sink.key]
         if look.found is None:
-            yield Problem(code="sink-unreachable", text=f"{sink.key}: {look.error}", hint="check the sink")
+            hint = f"make {sink.sink} reachable and writable for this user, then try again"
+            yield Problem(code="sink-unreachable", text=look.error, hint=hint)
             continue
         yield from look.found.problems
         held = look.found.current
         pending = look.found.pending
         if pending and pending.journal_id not in (None, journal_id):
-            yield Problem(code="sink-pending-foreign", text=f"{sink.key} holds a pending version of another journal")
+            text = f"{sink.key} holds a pending version of another journal"
+            hint = "let that rotation end, or clear its pending version by hand"
+            yield Problem(code="sink-pending-foreign", text=text, hint=hint)
         if held is None or sink.artefact:
             continue
-        if held.journal_id not in (None, journal_id):
+        if look.foreign:
             yield Problem(
                 code="sink-other-journal",
                 text=f"{sink.key} is written by another journal ({held.journal_id})",
-                hint="point the configuration at that journal, or at another place",
+                hint="point the configuration at that journal; if it is lost, adopt the value into this one",
             )
             continue
         yield from _serving(state, sink, state.by_fingerprints(held.fingerprints, sink.fields), mode)
 
 
 def _serving(state: SecretState, sink: BoundSink, ours: VersionState | None, mode: Mode) -> Iterable[Problem]:
-    if mode is Mode.FIRST or (ours is None and mode is not Mode.CURRENT_DEAD):
+    if mode is Mode.FIRST or ours is None:
         yield Problem(
             code="sink-foreign",
             text=f"{sink.key} serves a value that Keyturn did not write",

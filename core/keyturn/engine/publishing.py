@@ -152,7 +152,8 @@ def promotable(view: View, sink: FrozenSink, look: SinkLook) -> str | None:
     fatal = [problem.text for problem in look.found.problems if problem.fatal]
     if fatal:
         return fatal[0]
-    current = look.found.current
-    if current is None or serves(view, sink, look):
+    if look.foreign:
+        return "is written by another journal"
+    if look.found.current is None or serves(view, sink, look):
         return None
     return "serves a value that Keyturn did not write"

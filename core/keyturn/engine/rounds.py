@@ -80,6 +80,8 @@ def carry_out(
 
 
 def _one(bench: Bench, job: Job, work: Work) -> Outcome | None:
+    if job.name in bench.left_alone:
+        return None
     try:
         if work.what == "rotate":
             return rotate(bench, job, Ask(reason=f"schedule: {work.why}"))

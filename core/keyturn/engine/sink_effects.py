@@ -17,6 +17,7 @@ from keyturn.plugins.sink import (
     PromoteRequest,
     ReadRequest,
     SinkInspectRequest,
+    SinkInspectResponse,
     SinkVersion,
     StageRequest,
 )
@@ -31,11 +32,20 @@ def look_at_sinks(driver: Driver, keys: Sequence[str]) -> Mapping[str, SinkLook]
     )
     now = driver.now()
     seen = {
-        sink.key: SinkLook(at=now, found=result.answer, error="" if result.done else result.why)
+        sink.key: SinkLook(
+            at=now,
+            found=result.answer,
+            error="" if result.done else result.why,
+            foreign=result.done and _foreign(driver, result.answer),
+        )
         for sink, result in zip(sinks, results, strict=True)
     }
     driver.looks = replace(driver.looks, sinks={**driver.looks.sinks, **seen})
     return seen
+
+
+def _foreign(driver: Driver, found: SinkInspectResponse) -> bool:
+    return found.current is not None and found.current.journal_id not in (None, driver.bench.journal.id)
 
 
 def carry_out(driver: Driver, action: Effects) -> None:

@@ -44,7 +44,7 @@ def look_at_vendor(driver: Driver) -> InspectResponse | None:
 
 def _vendor_look(driver: Driver, result: Result) -> VendorLook:
     if not result.done:
-        return VendorLook(at=driver.now(), error=result.why)
+        return VendorLook(at=driver.now(), error=result.why, code=result.code)
     found: InspectResponse = result.answer
     return VendorLook(
         at=driver.now(),

@@ -32,6 +32,10 @@ class FakeClock:
             self.advance(max(0.0, seconds))
         return self.stopped
 
+    def sit_out(self, seconds: float) -> None:
+        """Advance by `seconds`, stopped or not."""
+        self.advance(max(0.0, seconds))
+
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass."""
         if seconds < 0:

@@ -16,10 +16,10 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from keyturn.clock import SystemClock
-from keyturn.engine import events as ev
-from keyturn.engine.fold import fold
-from keyturn.engine.state import SecretState
-from keyturn.engine.summary import summarise
+from keyturn.engine.record import events as ev
+from keyturn.engine.record.fold import fold
+from keyturn.engine.record.state import SecretState
+from keyturn.engine.record.summary import summarise
 from keyturn.escrow import new_identity
 from keyturn.files import private_folder
 from keyturn.ids import uuid7

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cli.rig import CLOCK, Ran, Rig, estate, normal
-from keyturn.engine.runner import runner_id
+from keyturn.engine.effects.runner import runner_id
 from keyturn.journal import JournalSettings, open_journal
 from keyturn_pingauthorize.simulator import SECRET
 

@@ -16,7 +16,7 @@ import pytest
 
 from cli.rig import Rig, estate
 from keyturn.cli.progress import ERASE, Lines, Steps, make_progress
-from keyturn.engine import events as ev
+from keyturn.engine.record import events as ev
 from keyturn_pingauthorize.simulator import SECRET
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")

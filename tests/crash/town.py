@@ -16,7 +16,7 @@ from typing import Any
 
 from keyturn.cli.estate import open_estate
 from keyturn.clock import SystemClock
-from keyturn.engine.operator import Adoption, adopt
+from keyturn.engine.adoption import Adoption, adopt
 from keyturn.escrow import Escrow, new_identity
 from keyturn.files import private_folder
 from keyturn.journal import JournalSettings, make_journal, open_journal

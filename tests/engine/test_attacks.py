@@ -14,10 +14,11 @@ import pytest
 from engine.promises import never_broken, never_lost
 from engine.test_crashes import VARIANTS, end_is_good
 from keyturn.config.model import Consumer, Notify
+from keyturn.engine.adoption import Adoption, adopt, repair
 from keyturn.engine.entry import Ask, resume, rollback
 from keyturn.engine.job import Job
 from keyturn.engine.loop import Outcome
-from keyturn.engine.operator import Adoption, abandon, adopt, change_hold, drop, repair
+from keyturn.engine.operator import abandon, change_hold, drop
 from keyturn.errors import KeyturnError, NotSent, RefusedError, UsageError
 from keyturn.journal import faults
 from keyturn.journal.store import Journal

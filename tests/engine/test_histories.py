@@ -10,8 +10,9 @@ from engine.promises import chain_is_whole, never_broken, never_lost, no_leak
 from engine.test_crashes import end_is_good
 from keyturn.api import Bundle
 from keyturn.config.model import Consumer, Notify
+from keyturn.engine.adoption import repair
 from keyturn.engine.entry import Ask, rollback
-from keyturn.engine.operator import abandon, acknowledge, change_hold, drop, repair
+from keyturn.engine.operator import abandon, acknowledge, change_hold, drop
 from keyturn.errors import NotSent, RefusedError
 from keyturn.model import Mode
 from keyturn.plugins.overlap import OverlapPolicy

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from engine.promises import chain_is_whole, never_broken, never_lost, no_leak, no_strays
 from engine.test_crashes import GAPLESS, VARIANTS
 from keyturn.config.model import Consumer
+from keyturn.engine.adoption import repair
 from keyturn.engine.entry import Ask, rollback
-from keyturn.engine.operator import abandon, acknowledge, change_hold, repair
+from keyturn.engine.operator import abandon, acknowledge, change_hold
 from keyturn.errors import KeyturnError
 from keyturn.states import State
 from keyturn.testing.fakes import FAKES

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyturn.engine import events as ev
-from keyturn.engine.fold import fold
-from keyturn.engine.receipt import debts
-from keyturn.engine.state import SecretState
-from keyturn.engine.summary import summarise
+from keyturn.engine.record import events as ev
+from keyturn.engine.record.fold import fold
+from keyturn.engine.record.receipt import debts
+from keyturn.engine.record.state import SecretState
+from keyturn.engine.record.summary import summarise
 from keyturn.journal.store import GENESIS, Draft, Event, chain_hash
 from keyturn.states import State
 

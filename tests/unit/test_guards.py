@@ -7,13 +7,13 @@ from itertools import product
 
 import pytest
 
-from keyturn.engine.actions import LookAtSinks, LookAtVendor, ProbeNow
-from keyturn.engine.frozen import Frozen, FrozenSink
-from keyturn.engine.guards import Evidence, judge_proof, missing_looks, retire_evidence
+from keyturn.engine.decisions.actions import LookAtSinks, LookAtVendor, ProbeNow
+from keyturn.engine.decisions.guards import Evidence, judge_proof, missing_looks, retire_evidence
+from keyturn.engine.decisions.looks import Looks, ProbeLook, SinkLook, VendorLook
+from keyturn.engine.decisions.view import View
 from keyturn.engine.limits import Limits
-from keyturn.engine.looks import Looks, ProbeLook, SinkLook, VendorLook
-from keyturn.engine.state import RotationState, SecretState, VersionState
-from keyturn.engine.view import View
+from keyturn.engine.record.frozen import Frozen, FrozenSink
+from keyturn.engine.record.state import RotationState, SecretState, VersionState
 from keyturn.model import Field, Maker, Mode, Problem, Revoke, Traits, Verdict
 from keyturn.plugins.provider import Seen
 from keyturn.plugins.sink import Held, SinkInspectResponse

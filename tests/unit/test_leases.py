@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.engine.events import Paused, draft
-from keyturn.engine.job import Bench
-from keyturn.engine.leases import Held, holding
-from keyturn.engine.runner import runner_id
+from keyturn.engine.bench import Bench
+from keyturn.engine.effects.leases import Held, holding
+from keyturn.engine.effects.runner import runner_id
+from keyturn.engine.record.events import Paused, draft
 from keyturn.errors import HeldElsewhereError
 from keyturn.journal.store import LeaseLost
 from keyturn.testing.rig import Rig
 
 NAME = "app/main"
-DEAD = "from keyturn.engine.runner import runner_id; print(runner_id())"
+DEAD = "from keyturn.engine.effects.runner import runner_id; print(runner_id())"
 LIMIT_S = 20.0
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyturn.engine import mint
+from keyturn import mint
 from keyturn.model import URL_SAFE, Field, Maker, Recipe, Slot, Traits
 from keyturn.secret import Bundle
 

@@ -15,7 +15,7 @@ import pytest
 from keyturn.config.model import Account, Consumer, ManagedSecret, Notify
 from keyturn.engine.job import BoundSink, Job
 from keyturn.engine.plan import BEST_FIRST, Plan, choose, make_plan
-from keyturn.engine.state import SecretState, VersionState
+from keyturn.engine.record.state import SecretState, VersionState
 from keyturn.model import Field, Maker, Mode, Repeat, Revoke, Slot, Traits
 from keyturn.plugins.hookspecs import Kind, Plugin
 from keyturn.plugins.overlap import OverlapPolicy

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from keyturn.engine.runner import is_dead, runner_id
+from keyturn.engine.effects.runner import is_dead, runner_id
 
-TELL = "from keyturn.engine.runner import runner_id; print(runner_id(), flush=True); input()"
+TELL = "from keyturn.engine.effects.runner import runner_id; print(runner_id(), flush=True); input()"
 
 
 @contextmanager

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # these cost more than `--help` may
     from keyturn.cli.estate import Estate, Wiring
     from keyturn.cli.progress import Progress
     from keyturn.clock import SystemClock
-    from keyturn.engine.events import Body
+    from keyturn.engine.record.events import Body
 
 PROGRAM = "keyturn"
 

@@ -19,13 +19,14 @@ from keyturn.clock import SystemClock
 from keyturn.config import Account, Configuration, ManagedSecret, load, locate, read
 from keyturn.config.problems import suggestion
 from keyturn.context import PluginContext, sweep
-from keyturn.engine import events as ev
-from keyturn.engine.driver import REMARKS
-from keyturn.engine.fence import Fence
-from keyturn.engine.job import Answers, Bench, BoundSink, Job
+from keyturn.engine.bench import Answers, Bench
+from keyturn.engine.effects.driver import REMARKS
+from keyturn.engine.effects.fence import Fence
+from keyturn.engine.effects.notify import Notifier
+from keyturn.engine.effects.runner import runner_id
+from keyturn.engine.job import BoundSink, Job
 from keyturn.engine.limits import Limits
-from keyturn.engine.notify import Notifier
-from keyturn.engine.runner import runner_id
+from keyturn.engine.record import events as ev
 from keyturn.errors import UsageError
 from keyturn.escrow import Escrow
 from keyturn.files import private_folder

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TextIO
 import click
 
 from keyturn.clock import SystemClock, iso
-from keyturn.engine import events as ev
+from keyturn.engine.record import events as ev
 from keyturn.ids import short
 
 Write = Callable[[str], None]

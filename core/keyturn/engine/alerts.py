@@ -10,10 +10,11 @@ import httpx
 
 from keyturn.clock import iso
 from keyturn.config.model import AlertSettings
-from keyturn.engine import events as ev
-from keyturn.engine.driver import Driver
-from keyturn.engine.job import Bench, Job
-from keyturn.engine.leases import holding
+from keyturn.engine.bench import Bench
+from keyturn.engine.effects.driver import Driver
+from keyturn.engine.effects.leases import holding
+from keyturn.engine.job import Job
+from keyturn.engine.record import events as ev
 from keyturn.errors import HeldElsewhereError, PluginError, Refused
 from keyturn.journal.store import Summary
 from keyturn.process import run

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from keyturn.engine.driver import Driver
-from keyturn.engine.events import Body
-from keyturn.engine.job import Bench, Job
-from keyturn.engine.leases import Held
+from keyturn.engine.bench import Bench
+from keyturn.engine.effects.driver import Driver
+from keyturn.engine.effects.leases import Held
+from keyturn.engine.job import Job
 from keyturn.engine.plan import make_plan
 from keyturn.engine.preflight import Findings, preflight
-from keyturn.engine.state import SecretState
+from keyturn.engine.record.events import Body
+from keyturn.engine.record.state import SecretState
 from keyturn.model import Mode, Problem
 from keyturn.plugins.provider import Seen
 from keyturn.secret import Bundle

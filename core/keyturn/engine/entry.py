@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from keyturn.engine import events as ev
-from keyturn.engine.actions import ProbeNow
-from keyturn.engine.driver import Driver
-from keyturn.engine.job import Bench, Job
-from keyturn.engine.leases import holding
+from keyturn.engine.bench import Bench
+from keyturn.engine.decisions.actions import ProbeNow
+from keyturn.engine.effects.driver import Driver
+from keyturn.engine.effects.leases import holding
+from keyturn.engine.effects.vendor import probe
+from keyturn.engine.job import Job
 from keyturn.engine.loop import Outcome, drive
 from keyturn.engine.plan import Plan, make_plan
 from keyturn.engine.preflight import Findings, freeze, preflight
-from keyturn.engine.receipt import ended, has_debts
-from keyturn.engine.state import SecretState, VersionState
-from keyturn.engine.vendor_effects import probe
+from keyturn.engine.record import events as ev
+from keyturn.engine.record.receipt import ended, has_debts
+from keyturn.engine.record.state import SecretState, VersionState
 from keyturn.errors import RefusedError
 from keyturn.model import Mode, Problem, Verdict
 from keyturn.secret import Bundle

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
-from keyturn.engine import actions as act
-from keyturn.engine import events as ev
-from keyturn.engine import sink_effects, vendor_effects
-from keyturn.engine.decide import decide
-from keyturn.engine.driver import Driver
-from keyturn.engine.receipt import sealed_needed
-from keyturn.engine.view import View
+from keyturn.engine.decisions import actions as act
+from keyturn.engine.decisions.decide import decide
+from keyturn.engine.decisions.view import View
+from keyturn.engine.effects import sinks as sink_effects
+from keyturn.engine.effects import vendor as vendor_effects
+from keyturn.engine.effects.driver import Driver
+from keyturn.engine.record import events as ev
+from keyturn.engine.record.receipt import sealed_needed
 from keyturn.errors import KeyturnError
 from keyturn.model import Verdict
 from keyturn.steps import Step
@@ -224,15 +226,15 @@ def _tidy_escrow(driver: Driver, action: act.TidyEscrow) -> None:
     driver.looks = replace(driver.looks, tidied=True)
 
 
-_EFFECTS: dict[type[object], Callable[[Driver, object], object]] = {
+_EFFECTS: dict[type[object], Callable[[Driver, Any], object]] = {
     act.Mint: lambda driver, action: vendor_effects.mint(driver),
     act.IssueNow: lambda driver, action: vendor_effects.issue(driver),
     act.SettleNow: lambda driver, action: vendor_effects.settle(driver),
     act.ReissueNow: lambda driver, action: vendor_effects.reissue(driver),
-    act.RetireNow: vendor_effects.retire,  # type: ignore[dict-item]
+    act.RetireNow: vendor_effects.retire,
     act.LookAtVendor: lambda driver, action: vendor_effects.look_at_vendor(driver),
-    act.LookAtSinks: lambda driver, action: sink_effects.look_at_sinks(driver, action.keys),  # type: ignore[attr-defined]
-    act.ProbeNow: vendor_effects.probe,  # type: ignore[dict-item]
-    act.Effects: sink_effects.carry_out,  # type: ignore[dict-item]
-    act.TidyEscrow: _tidy_escrow,  # type: ignore[dict-item]
+    act.LookAtSinks: lambda driver, action: sink_effects.look_at_sinks(driver, action.keys),
+    act.ProbeNow: vendor_effects.probe,
+    act.Effects: sink_effects.carry_out,
+    act.TidyEscrow: _tidy_escrow,
 }

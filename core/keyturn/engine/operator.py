@@ -1,30 +1,19 @@
-"""What an operator says or takes over: acknowledge, hold, pause, abandon, drop, adopt, repair. All may be repeated."""
+"""What an operator says: acknowledge, hold, pause, abandon, drop. All may be repeated."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NoReturn
 
-from keyturn.engine import events as ev
-from keyturn.engine.actions import ProbeNow
-from keyturn.engine.driver import Driver
-from keyturn.engine.entry import carry_on, claim_subject, refusal, refuse_in_flight
-from keyturn.engine.job import Bench, BoundSink, Job
-from keyturn.engine.leases import holding
-from keyturn.engine.looks import DECOY, SinkLook
+from keyturn.engine.bench import Bench
+from keyturn.engine.decisions.undo import may_undo
+from keyturn.engine.effects.driver import Driver
+from keyturn.engine.effects.leases import holding
+from keyturn.engine.job import Job
 from keyturn.engine.loop import Outcome, drive
-from keyturn.engine.preflight import current_value, not_asked
-from keyturn.engine.receipt import ended, has_debts
-from keyturn.engine.sink_effects import look_at_sinks
-from keyturn.engine.state import RotationState, SecretState, VersionState
-from keyturn.engine.undo import may_undo
-from keyturn.engine.vendor_effects import look_at_vendor, probe
-from keyturn.errors import RefusedError, UsageError
-from keyturn.model import Problem, Revoke, Verdict
-from keyturn.plugins.provider import InspectRequest, InspectResponse
-from keyturn.plugins.sink import PromoteRequest, ReadRequest, SinkVersion
-from keyturn.secret import Bundle
+from keyturn.engine.record import events as ev
+from keyturn.engine.record.receipt import ended, has_debts
+from keyturn.engine.record.state import RotationState, SecretState, VersionState
+from keyturn.errors import UsageError
 from keyturn.steps import Step
 
 WAIT_S = 10.0
@@ -42,7 +31,7 @@ def acknowledge(bench: Bench, job: Job, *, number: int, consumer: str, waive: bo
         if (version.id, consumer) not in driver.state.acks:
             driver.append(ev.Acknowledged(version=version.id, consumer=consumer, waived=waive, reason=reason))
         said = "waived" if waive else "recorded"
-        return _quiet(job, f"acknowledgement of version {number} by {consumer} {said}", "keyturn run")
+        return quiet(job, f"acknowledgement of version {number} by {consumer} {said}", "keyturn run")
 
 
 def change_hold(bench: Bench, job: Job, *, until: float | None, reason: str) -> Outcome:
@@ -52,7 +41,7 @@ def change_hold(bench: Bench, job: Job, *, until: float | None, reason: str) -> 
         _unfinished_rotation(driver)
         at = driver.now() if until is None else until
         driver.append(ev.HoldChanged(until=at, reason=reason))
-        return _quiet(job, "the hold is over" if until is None else "the hold was moved", "keyturn run")
+        return quiet(job, "the hold is over" if until is None else "the hold was moved", "keyturn run")
 
 
 def pause(bench: Bench, job: Job, *, until: float, reason: str) -> Outcome:
@@ -60,7 +49,7 @@ def pause(bench: Bench, job: Job, *, until: float, reason: str) -> Outcome:
     with holding(bench, job.name, wait_s=WAIT_S) as held:
         driver = Driver(bench, job, held)
         driver.append(ev.Paused(until=until, reason=reason))
-        return _quiet(job, "paused" if until else "no longer paused", "keyturn status")
+        return quiet(job, "paused" if until else "no longer paused", "keyturn status")
 
 
 def drop(bench: Bench, job: Job, *, what: str, reason: str) -> Outcome:
@@ -85,7 +74,7 @@ def abandon(bench: Bench, job: Job, *, reason: str) -> Outcome:
         driver = Driver(bench, job, held)
         rotation = driver.state.rotation
         if rotation is None or not rotation.open:
-            return _quiet(job, "nothing is in flight", f"keyturn status {job.name}")
+            return quiet(job, "nothing is in flight", f"keyturn status {job.name}")
         if may_undo(rotation, issued=driver.to.issued):
             if not rotation.undoing:
                 driver.append(ev.Undoing(code="abandoned", reason=f"abandoned: {reason}"))
@@ -125,212 +114,6 @@ def _wrong(code: str, message: str, hint: str, job: Job) -> NoReturn:
     raise UsageError(code, message, hint=hint, place=job.name)
 
 
-def _quiet(job: Job, text: str, next_: str) -> Outcome:
+def quiet(job: Job, text: str, next_: str) -> Outcome:
+    """The outcome of a short command: what is true now, and what to type next."""
     return Outcome(secret=job.name, status="quiet", text=text, next=next_)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Adoption:
-    """Take over what is there: the value from a sink, the vendor, or `bundle`; `handle` is its name at the vendor."""
-
-    sink: str | None = None
-    from_vendor: bool = False
-    bundle: Bundle | None = None
-    handle: str | None = None
-    slot: str | None = None
-
-
-def adopt(bench: Bench, job: Job, adoption: Adoption) -> Outcome:
-    """Record an existing value as current, once it was seen accepted everywhere. Adoption never rotates."""
-    with holding(bench, job.name, wait_s=WAIT_S) as held:
-        driver = Driver(bench, job, held)
-        if driver.state.current:
-            return _label(driver, f"version {driver.state.current.number} is current already")
-        refuse_in_flight(driver)
-        found = _vendor(driver)
-        bundle = _value(driver, adoption)
-        version_id = driver.new_id()
-        driver.remember(version_id, bundle)
-        looks = look_at_sinks(driver, [sink.key for sink in job.sinks])
-        problems = [*_handle_problems(driver, adoption, found), *_sink_problems(driver, bundle, looks)]
-        problems += _value_problems(driver, found, version_id)
-        fatal = [problem for problem in (*found.problems, *problems) if problem.fatal]
-        if fatal:
-            raise refusal(job.name, tuple(fatal))
-        claim_subject(driver, found.subject)
-        driver.keep(version_id, bundle)
-        driver.append(
-            ev.Adopted(
-                version=version_id,
-                number=driver.state.next_number,
-                handle=adoption.handle,
-                slot=adoption.slot,
-                fingerprints=driver.fingerprints(bundle),
-                expires_at=found.expires_at,
-                how=f"from sink {adoption.sink}"
-                if adoption.sink
-                else "from the vendor"
-                if adoption.from_vendor
-                else "given",
-            )
-        )
-        number = driver.state.current.number if driver.state.current else 1
-        return _label(driver, f"adopted as version {number}; it is not rotated by that")
-
-
-def _label(driver: Driver, text: str) -> Outcome:
-    """Write the version's id into sinks that hold the value without it, or nothing."""
-    _bring_up(driver)
-    return _quiet(driver.job, text, f"keyturn plan {driver.job.name}")
-
-
-def _vendor(driver: Driver) -> InspectResponse:
-    found = look_at_vendor(driver)
-    if found is None:
-        raise refusal(driver.job.name, (not_asked(driver),))
-    return found
-
-
-def _value(driver: Driver, adoption: Adoption) -> Bundle:
-    if adoption.bundle is not None:
-        return adoption.bundle
-    bundle = _read_vendor(driver) if adoption.from_vendor else _read_sinks(driver, adoption.sink)
-    wanted = {field.name for field in driver.job.traits.fields if not field.artefact}
-    missing = sorted(wanted - set(bundle))
-    if missing:
-        raise RefusedError(
-            "adopt-incomplete",
-            f"no value was found for {', '.join(missing)}",
-            hint="name a sink that holds all fields, or give them with --from-stdin",
-            place=driver.job.name,
-        )
-    return bundle
-
-
-def _read_vendor(driver: Driver) -> Bundle:
-    within_s = driver.bench.limits.call_s
-    request = InspectRequest(call=driver.call(within_s=within_s), want_value=True)
-    result = driver.ask([driver.ask_provider("inspect", request, within_s)])[0]
-    return (result.answer.bundle if result.done else None) or Bundle()
-
-
-def _read_sinks(driver: Driver, name: str | None) -> Bundle:
-    bundle = Bundle()
-    for sink in driver.job.sinks:
-        if name not in (None, sink.sink):
-            continue
-        result = driver.ask([driver.ask_sink(sink, "read", ReadRequest(call=driver.sink_call(sink)))])[0]
-        stored: Bundle = (result.answer.bundle if result.done else None) or Bundle()
-        bundle = bundle.with_({sink.fields[field]: value for field, value in stored.items() if field in sink.fields})
-    return bundle
-
-
-def _handle_problems(driver: Driver, adoption: Adoption, found: InspectResponse) -> list[Problem]:
-    if driver.job.traits.revoke is Revoke.NONE:
-        return []
-    enabled = [seen.handle for seen in found.seen if seen.enabled]
-    if adoption.handle is None or (enabled and adoption.handle not in enabled):
-        what = "is needed" if adoption.handle is None else f"is not {adoption.handle!r}: that one is not there"
-        return [
-            Problem(
-                code="handle-needed",
-                text=f"the name of this value at the vendor {what}",
-                hint=f"add --handle NAME; the vendor accepts: {', '.join(enabled) or 'none'}",
-            )
-        ]
-    return []
-
-
-def _sink_problems(driver: Driver, bundle: Bundle, looks: Mapping[str, SinkLook]) -> list[Problem]:
-    problems = []
-    for sink in driver.job.sinks:
-        look = looks[sink.key]
-        if look.found is None:
-            problems.append(Problem(code="sink-unreachable", text=look.error, hint="check the sink"))
-        elif look.found.current and dict(look.found.current.fingerprints) != driver.fingerprints(sink.stored(bundle)):
-            text = f"{sink.key} serves another value than the one to adopt"
-            problems.append(Problem(code="sink-differs", text=text, hint="clear that place, or adopt what it serves"))
-    return problems
-
-
-def _value_problems(driver: Driver, found: InspectResponse, version_id: str) -> list[Problem]:
-    ids = [version_id, *([DECOY] if driver.job.traits.decoy else [])]
-    probe(driver, ProbeNow(pairs=tuple((id_, endpoint) for endpoint in found.endpoints for id_ in ids)))
-    problems = []
-    for endpoint in found.endpoints:
-        verdict = driver.looks.probes[version_id, endpoint].verdict
-        if verdict is not Verdict.ACCEPTED:
-            said = "refused" if verdict is Verdict.REFUSED else "not shown to be accepted"
-            hint = "adopt the value that the vendor accepts"
-            problems.append(Problem(code="value-not-accepted", text=f"the value is {said} at {endpoint}", hint=hint))
-        decoy = driver.looks.probes.get((DECOY, endpoint))
-        if decoy and decoy.verdict is Verdict.ACCEPTED:
-            hint = "authentication seems to be off there; turn it on first"
-            problems.append(Problem(code="decoy-accepted", text=f"{endpoint} accepts a made-up value", hint=hint))
-    return problems
-
-
-def repair(bench: Bench, job: Job, *, sink: str | None = None) -> Outcome:
-    """Copy the journal's current version into sinks that are empty or older and ours; never over a foreign value."""
-    with holding(bench, job.name, wait_s=WAIT_S) as held:
-        driver = Driver(bench, job, held)
-        if driver.state.current is None:
-            raise RefusedError(
-                "unmanaged", "there is no current version yet", hint=f"keyturn adopt {job.name}", place=job.name
-            )
-        repaired = _bring_up(driver, name=sink)
-        outcome = carry_on(driver)
-        said = f"repaired: {', '.join(repaired)}" if repaired else "every sink serves the current version"
-        return outcome if outcome.status != "quiet" else _quiet(job, said, f"keyturn status {job.name}")
-
-
-def _bring_up(driver: Driver, *, name: str | None = None) -> list[str]:
-    current = driver.state.current
-    value = current_value(driver)
-    if current is None or value is None:
-        raise RefusedError(
-            "current-value-unknown",
-            "no sink and no escrow holds the current version",
-            hint=f"keyturn rotate {driver.job.name} --current-dead --reason TEXT",
-            place=driver.job.name,
-        )
-    sinks = [sink for sink in driver.job.sinks if name in (None, sink.sink) and sink.stored(value)]
-    looks = look_at_sinks(driver, [sink.key for sink in sinks])
-    return [sink.key for sink in sinks if _promote(driver, sink, looks[sink.key], current, value)]
-
-
-def _promote(driver: Driver, sink: BoundSink, look: SinkLook, current: VersionState, value: Bundle) -> bool:
-    """Bring one place up to the current version; whether that was needed. Raises RefusedError over foreign values."""
-    if look.found is None:
-        raise _refused(driver, "sink-unreachable", look.error, "check the sink")
-    held = look.found.current
-    serving = driver.state.by_fingerprints(held.fingerprints, sink.fields) if held else None
-    is_current = serving is not None and serving.id == current.id
-    if held and held.version_id == current.id and is_current:
-        return False
-    if held and serving is None:
-        text = f"{sink.key} serves a value that Keyturn did not write"
-        raise _refused(driver, "sink-foreign", text, "move that value away by hand, then repair again")
-    if look.foreign and not is_current:
-        text = f"{sink.key} is written by another journal"
-        raise _refused(
-            driver, "sink-other-journal", text, "point the configuration at that journal, or at another place"
-        )
-    request = PromoteRequest(
-        call=driver.sink_call(sink),
-        version=SinkVersion(id=current.id, number=current.number),
-        bundle=sink.stored(value),
-        expects=held,
-        keep_previous=sink.keep_previous,
-        meta={"keyturn": "1"},
-    )
-    result = driver.ask([driver.ask_sink(sink, "promote", request)])[0]
-    if not result.done:
-        raise _refused(driver, "repair-failed", result.why, f"keyturn repair {driver.job.name}")
-    driver.looks = driver.looks.changed()
-    driver.append(ev.Repaired(version=current.id, target=sink.key))
-    return True
-
-
-def _refused(driver: Driver, code: str, message: str, hint: str) -> RefusedError:
-    return RefusedError(code, message, hint=hint, place=driver.job.name)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from keyturn.engine.frozen import Frozen, FrozenConsumer, FrozenSink
 from keyturn.engine.job import Job
-from keyturn.engine.state import SecretState, VersionState
+from keyturn.engine.record.frozen import Frozen, FrozenConsumer, FrozenSink
+from keyturn.engine.record.state import SecretState, VersionState
 from keyturn.model import Mode, Problem
 from keyturn.plugins.overlap import Choices, ChooseRequest, Live, Overlap, OverlapPolicy
 from keyturn.steps import derive

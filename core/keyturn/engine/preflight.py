@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from keyturn.engine.actions import ProbeNow
-from keyturn.engine.driver import Driver
-from keyturn.engine.frozen import Frozen, FrozenSink
+from keyturn.engine.decisions.actions import ProbeNow
+from keyturn.engine.decisions.looks import DECOY, SinkLook
+from keyturn.engine.effects.driver import Driver
+from keyturn.engine.effects.sinks import look_at_sinks
+from keyturn.engine.effects.vendor import look_at_vendor, probe
 from keyturn.engine.job import BoundSink
-from keyturn.engine.looks import DECOY, SinkLook
 from keyturn.engine.plan import Plan
-from keyturn.engine.sink_effects import look_at_sinks
-from keyturn.engine.state import SecretState, VersionState
-from keyturn.engine.vendor_effects import look_at_vendor, probe
+from keyturn.engine.record.frozen import Frozen, FrozenSink
+from keyturn.engine.record.state import SecretState, VersionState
 from keyturn.model import Mode, Problem, Verdict
 from keyturn.plugins.provider import InspectResponse
 from keyturn.plugins.sink import ReadRequest

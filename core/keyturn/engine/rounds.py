@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from keyturn.engine.bench import Bench
 from keyturn.engine.entry import Ask, resume, rotate
-from keyturn.engine.job import Bench, Job
+from keyturn.engine.job import Job
 from keyturn.engine.loop import Outcome
 from keyturn.errors import HeldElsewhereError, KeyturnError
 from keyturn.journal.store import Summary

@@ -11,16 +11,17 @@ from typing import Any
 from pyrage import x25519  # type: ignore[import-untyped] # it ships no types
 
 from keyturn.config.model import Account, Consumer, ManagedSecret
-from keyturn.engine.driver import REMARKS
+from keyturn.engine.adoption import Adoption, adopt
+from keyturn.engine.bench import Answers, Bench
+from keyturn.engine.effects.driver import REMARKS
+from keyturn.engine.effects.fence import Fence
 from keyturn.engine.entry import Ask, resume, rotate
-from keyturn.engine.events import Noted
-from keyturn.engine.fence import Fence
-from keyturn.engine.fold import fold
-from keyturn.engine.job import Answers, Bench, BoundSink, Job
+from keyturn.engine.job import BoundSink, Job
 from keyturn.engine.limits import Limits
 from keyturn.engine.loop import Outcome
-from keyturn.engine.operator import Adoption, adopt
-from keyturn.engine.state import SecretState
+from keyturn.engine.record.events import Noted
+from keyturn.engine.record.fold import fold
+from keyturn.engine.record.state import SecretState
 from keyturn.escrow import Escrow
 from keyturn.journal import JournalSettings, make_journal, open_journal
 from keyturn.journal.store import Journal

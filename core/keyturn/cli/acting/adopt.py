@@ -8,9 +8,9 @@ from keyturn.cli.acting.flight import standard_input, text_of
 from keyturn.cli.acting.shared import on_one
 from keyturn.cli.app import Report, Session
 from keyturn.cli.estate import Estate
+from keyturn.engine.adoption import Adoption, adopt, repair
 from keyturn.engine.job import Job
 from keyturn.engine.loop import Outcome
-from keyturn.engine.operator import Adoption, adopt, repair
 from keyturn.errors import UsageError
 from keyturn.secret import Bundle, Secret
 

@@ -14,10 +14,10 @@ from keyturn.cli.app import Report, Session
 from keyturn.cli.estate import Estate
 from keyturn.cli.looking.plan import lines
 from keyturn.engine.entry import Ask, rotate
-from keyturn.engine.fold import fold
 from keyturn.engine.job import Job
 from keyturn.engine.loop import Outcome
 from keyturn.engine.plan import Plan, make_plan
+from keyturn.engine.record.fold import fold
 from keyturn.errors import HeldElsewhereError, RefusedError, UnfinishedError, UsageError
 from keyturn.model import Mode
 

@@ -9,11 +9,11 @@ from keyturn.cli.acting.shared import known
 from keyturn.cli.app import Report
 from keyturn.cli.estate import Estate
 from keyturn.clock import iso
-from keyturn.engine import events as ev
-from keyturn.engine.driver import Driver
-from keyturn.engine.leases import holding
+from keyturn.engine.effects.driver import Driver
+from keyturn.engine.effects.leases import holding
 from keyturn.engine.operator import WAIT_S
-from keyturn.engine.state import VersionState
+from keyturn.engine.record import events as ev
+from keyturn.engine.record.state import VersionState
 from keyturn.errors import RefusedError, UsageError
 from keyturn.escrow import Kept
 from keyturn.files import write_private

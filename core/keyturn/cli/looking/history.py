@@ -10,7 +10,7 @@ from keyturn.cli.estate import Estate
 from keyturn.cli.progress import said
 from keyturn.clock import iso
 from keyturn.config.problems import suggestion
-from keyturn.engine import events as ev
+from keyturn.engine.record import events as ev
 from keyturn.errors import UsageError
 from keyturn.journal.store import Event
 

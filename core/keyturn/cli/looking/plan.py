@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from keyturn.cli.app import Report
 from keyturn.cli.estate import Estate
-from keyturn.engine.fold import fold
 from keyturn.engine.job import Job
 from keyturn.engine.plan import Plan, make_plan
+from keyturn.engine.record.fold import fold
 from keyturn.engine.rounds import is_due
 from keyturn.model import Mode
 from keyturn.steps import Step

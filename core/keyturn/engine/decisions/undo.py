@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from keyturn.engine.actions import Action, Leave, LookAtVendor, Pause, Record, Stop
-from keyturn.engine.events import Forward, Moved
-from keyturn.engine.issuing import attempts_in_doubt, settle, withdraw
-from keyturn.engine.receipt import ended
-from keyturn.engine.state import RotationState, VersionState
-from keyturn.engine.view import View, known_effects, probe
+from keyturn.engine.decisions.actions import Action, Leave, LookAtVendor, Pause, Record, Stop
+from keyturn.engine.decisions.issuing import attempts_in_doubt, settle, withdraw
+from keyturn.engine.decisions.view import View, known_effects, probe
+from keyturn.engine.record.events import Forward, Moved
+from keyturn.engine.record.receipt import ended
+from keyturn.engine.record.state import RotationState, VersionState
 from keyturn.model import Mode, Verdict
 from keyturn.states import Move, State
 from keyturn.steps import Step

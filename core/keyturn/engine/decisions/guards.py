@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from keyturn.engine.actions import Action, LookAtSinks, LookAtVendor
-from keyturn.engine.looks import DECOY
-from keyturn.engine.state import VersionState
-from keyturn.engine.view import View, filled, probe, serves
+from keyturn.engine.decisions.actions import Action, LookAtSinks, LookAtVendor
+from keyturn.engine.decisions.looks import DECOY
+from keyturn.engine.decisions.view import View, filled, probe, serves
+from keyturn.engine.record.state import VersionState
 from keyturn.model import Verdict
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from keyturn.engine import events as ev
-from keyturn.engine.frozen import Frozen
+from keyturn.engine.record import events as ev
+from keyturn.engine.record.frozen import Frozen
 from keyturn.model import Mode
 from keyturn.states import State
 from keyturn.steps import Step

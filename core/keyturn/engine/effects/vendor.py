@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keyturn.engine import events as ev
-from keyturn.engine.actions import ProbeNow, RetireNow
-from keyturn.engine.driver import Driver
-from keyturn.engine.fence import Result
-from keyturn.engine.looks import DECOY, ProbeLook, SettleLook, VendorLook
-from keyturn.engine.mint import decoy, given, ours
+from keyturn.engine.decisions.actions import ProbeNow, RetireNow
+from keyturn.engine.decisions.looks import DECOY, ProbeLook, SettleLook, VendorLook
+from keyturn.engine.effects.driver import Driver
+from keyturn.engine.effects.fence import Result
+from keyturn.engine.record import events as ev
+from keyturn.mint import decoy, given, ours
 from keyturn.model import Half, Mode, Settled, Verdict, Version
 from keyturn.plugins.provider import (
     Attempt,

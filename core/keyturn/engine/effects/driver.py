@@ -6,18 +6,19 @@ import contextvars
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from keyturn.engine import events as ev
-from keyturn.engine.fence import Ask, Result
-from keyturn.engine.fold import fold
-from keyturn.engine.job import Bench, BoundSink, Job
-from keyturn.engine.leases import Held
-from keyturn.engine.looks import Looks
-from keyturn.engine.mint import given
-from keyturn.engine.state import RotationState, SecretState, VersionState
-from keyturn.engine.summary import summarise
+from keyturn.engine.bench import Bench
+from keyturn.engine.decisions.looks import Looks
+from keyturn.engine.effects.fence import Ask, Result
+from keyturn.engine.effects.leases import Held
+from keyturn.engine.job import BoundSink, Job
+from keyturn.engine.record import events as ev
+from keyturn.engine.record.fold import fold
+from keyturn.engine.record.state import RotationState, SecretState, VersionState
+from keyturn.engine.record.summary import summarise
 from keyturn.errors import StuckError
 from keyturn.ids import uuid7
 from keyturn.journal.store import Draft
+from keyturn.mint import given
 from keyturn.model import Version
 from keyturn.plugins.provider import Call
 from keyturn.plugins.sink import SinkCall

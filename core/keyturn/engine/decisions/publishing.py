@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from keyturn.engine import events as ev
-from keyturn.engine.actions import Action, Leave, LookAtSinks, LookAtVendor, Pause, Record, Stop
-from keyturn.engine.frozen import FrozenSink
-from keyturn.engine.looks import SinkLook
-from keyturn.engine.view import View, effects, filled, probe, serves, unconfigured
+from keyturn.engine.decisions.actions import Action, Leave, LookAtSinks, LookAtVendor, Pause, Record, Stop
+from keyturn.engine.decisions.looks import SinkLook
+from keyturn.engine.decisions.view import View, effects, filled, probe, serves, unconfigured
+from keyturn.engine.record import events as ev
+from keyturn.engine.record.frozen import FrozenSink
 from keyturn.model import Verdict
 from keyturn.states import Move, State
 from keyturn.steps import Step

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from keyturn.engine import events as ev
-from keyturn.engine.state import RotationState, SecretState, VersionState
+from keyturn.engine.record import events as ev
+from keyturn.engine.record.state import RotationState, SecretState, VersionState
 from keyturn.model import Revoke
 from keyturn.states import State
 from keyturn.steps import Step

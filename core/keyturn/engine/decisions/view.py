@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keyturn.engine.actions import Action, Effects, Leave, Pause, ProbeNow, Stop
-from keyturn.engine.frozen import Frozen, FrozenSink
+from keyturn.engine.decisions.actions import Action, Effects, Leave, Pause, ProbeNow, Stop
+from keyturn.engine.decisions.looks import Looks, SinkLook
 from keyturn.engine.limits import Limits
-from keyturn.engine.looks import Looks, SinkLook
-from keyturn.engine.state import RotationState, SecretState, VersionState
+from keyturn.engine.record.frozen import Frozen, FrozenSink
+from keyturn.engine.record.state import RotationState, SecretState, VersionState
 from keyturn.model import Traits
 from keyturn.steps import Step
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from keyturn.engine import events as ev
-from keyturn.engine.actions import Action, Leave, LookAtVendor, Pause, Record, RetireNow, Stop
-from keyturn.engine.guards import ProofNow, judge_proof, missing_looks, proof_pairs, retire_evidence
-from keyturn.engine.issuing import namesake, retire_failure
-from keyturn.engine.looks import DECOY
-from keyturn.engine.state import VersionState
-from keyturn.engine.view import View, probe, unconfigured
+from keyturn.engine.decisions.actions import Action, Leave, LookAtVendor, Pause, Record, RetireNow, Stop
+from keyturn.engine.decisions.guards import ProofNow, judge_proof, missing_looks, proof_pairs, retire_evidence
+from keyturn.engine.decisions.issuing import namesake, retire_failure
+from keyturn.engine.decisions.looks import DECOY
+from keyturn.engine.decisions.view import View, probe, unconfigured
+from keyturn.engine.record import events as ev
+from keyturn.engine.record.state import VersionState
 from keyturn.model import Half, Verdict
 from keyturn.states import Move, State
 from keyturn.steps import Step

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from keyturn.engine import events as ev
-from keyturn.engine.actions import Action, IssueNow, Leave, LookAtVendor, Mint, Quiet, Record, RetireNow, TidyEscrow
-from keyturn.engine.closing import hold, prove, retire
-from keyturn.engine.issuing import issue, retire_failure
-from keyturn.engine.publishing import publish, verify
-from keyturn.engine.receipt import ended, has_debts
-from keyturn.engine.undo import undo
-from keyturn.engine.view import View, effects, known_effects, unconfigured
+from keyturn.engine.decisions.actions import (
+    Action,
+    IssueNow,
+    Leave,
+    LookAtVendor,
+    Mint,
+    Quiet,
+    Record,
+    RetireNow,
+    TidyEscrow,
+)
+from keyturn.engine.decisions.closing import hold, prove, retire
+from keyturn.engine.decisions.issuing import issue, retire_failure
+from keyturn.engine.decisions.publishing import publish, verify
+from keyturn.engine.decisions.undo import undo
+from keyturn.engine.decisions.view import View, effects, known_effects, unconfigured
+from keyturn.engine.record import events as ev
+from keyturn.engine.record.receipt import ended, has_debts
 from keyturn.model import Half, Revoke
 from keyturn.states import State
 from keyturn.steps import Step

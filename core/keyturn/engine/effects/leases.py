@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from keyturn.engine.job import Bench
-from keyturn.engine.runner import is_dead
+from keyturn.engine.bench import Bench
+from keyturn.engine.effects.runner import is_dead
 from keyturn.errors import HeldElsewhereError
 from keyturn.journal import JournalError
 from keyturn.journal.store import Lease, LeaseHeld, LeaseLost

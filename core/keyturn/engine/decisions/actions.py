@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keyturn.engine.events import Body
+from keyturn.engine.record.events import Body
 from keyturn.model import Half
 from keyturn.steps import Step
 

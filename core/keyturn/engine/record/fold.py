@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from keyturn.engine import events as ev
-from keyturn.engine.frozen import frozen_from
-from keyturn.engine.state import DONE, ISSUING, AttemptState, Proof, RotationState, SecretState, VersionState
+from keyturn.engine.record import events as ev
+from keyturn.engine.record.frozen import frozen_from
+from keyturn.engine.record.state import DONE, ISSUING, AttemptState, Proof, RotationState, SecretState, VersionState
 from keyturn.journal.store import Event
 from keyturn.model import Mode, Settled
 from keyturn.states import Move, State, moved

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from keyturn.engine import events as ev
-from keyturn.engine.actions import Effects
-from keyturn.engine.driver import Driver
-from keyturn.engine.fence import Ask, Result
+from keyturn.engine.decisions.actions import Effects
+from keyturn.engine.decisions.looks import SinkLook
+from keyturn.engine.effects.driver import Driver
+from keyturn.engine.effects.fence import Ask, Result
+from keyturn.engine.effects.notify import NotifyRequest
 from keyturn.engine.job import BoundSink
-from keyturn.engine.looks import SinkLook
-from keyturn.engine.notify import NotifyRequest
+from keyturn.engine.record import events as ev
 from keyturn.plugins.sink import (
     DiscardRequest,
     PromoteRequest,

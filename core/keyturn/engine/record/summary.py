@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from keyturn.engine.receipt import debts, has_debts
-from keyturn.engine.state import RotationState, SecretState, VersionState
+from keyturn.engine.record.receipt import debts, has_debts
+from keyturn.engine.record.state import RotationState, SecretState, VersionState
 from keyturn.journal.store import Summary
 from keyturn.states import State
 

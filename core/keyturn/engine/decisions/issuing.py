@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keyturn.engine import events as ev
-from keyturn.engine.actions import Action, IssueNow, Leave, Pause, Record, ReissueNow, RetireNow, SettleNow, Stop
-from keyturn.engine.state import AttemptState, VersionState
-from keyturn.engine.view import View
+from keyturn.engine.decisions.actions import (
+    Action,
+    IssueNow,
+    Leave,
+    Pause,
+    Record,
+    ReissueNow,
+    RetireNow,
+    SettleNow,
+    Stop,
+)
+from keyturn.engine.decisions.view import View
+from keyturn.engine.record import events as ev
+from keyturn.engine.record.state import AttemptState, VersionState
 from keyturn.model import Half, Repeat, Revoke, Settled
 from keyturn.states import Move, State
 from keyturn.steps import Step

@@ -1,0 +1,1 @@
+"""The only code of the engine that reaches out: plugins through the fence, consumers, leases."""

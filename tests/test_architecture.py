@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from keyturn import api, errors
-from keyturn.engine.effects.fence import MUTATING
+from keyturn.engine.fence import MUTATING
 from keyturn.plugins import hookspecs
 from keyturn.plugins.overlap import Overlap
 from keyturn.plugins.provider import PROVIDER_VERBS, BreakGlass, Minter, Provider
@@ -165,7 +165,7 @@ def test_only_the_fence_calls_a_plugins_verbs() -> None:
     past = [
         f"{module.path}:{call.lineno} calls {ast.unparse(call.func)}"
         for module in CORE
-        if module.name != "keyturn.engine.effects.fence" and not module.name.startswith("keyturn.testing")
+        if module.name != "keyturn.engine.fence" and not module.name.startswith("keyturn.testing")
         for call, _ in module.calls
         if isinstance(call.func, ast.Attribute) and call.func.attr in FENCED and _is_a_plugin(call.func.value)
     ]
@@ -184,7 +184,7 @@ def test_abilities_are_declared_and_never_tried_out() -> None:
     tried = [
         f"{module.path}:{call.lineno}"
         for module in CORE
-        if module.path.parts[2] in ABOUT_PLUGINS and module.name != "keyturn.engine.effects.fence"
+        if module.path.parts[2] in ABOUT_PLUGINS and module.name != "keyturn.engine.fence"
         for call, _ in module.calls
         if called(call) in ("hasattr", "isinstance") and _asks_for_a_seam(call)
     ]

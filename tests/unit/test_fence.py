@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from keyturn.engine.effects.fence import MUTATING, Ask, Fence, Result
+from keyturn.engine.fence import MUTATING, Ask, Fence, Result
 from keyturn.errors import Conflict, Doubt, KeyturnError, NotSent, Refused, UnfinishedError
 from keyturn.plugins.provider import PROVIDER_VERBS, ProbeResponse, RetireResponse
 from keyturn.plugins.sink import SINK_VERBS

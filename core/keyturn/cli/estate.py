@@ -21,9 +21,9 @@ from keyturn.config.problems import suggestion
 from keyturn.context import PluginContext, sweep
 from keyturn.engine.bench import Answers, Bench
 from keyturn.engine.effects.driver import REMARKS
-from keyturn.engine.effects.fence import Fence
 from keyturn.engine.effects.notify import Notifier
 from keyturn.engine.effects.runner import runner_id
+from keyturn.engine.fence import Fence
 from keyturn.engine.job import BoundSink, Job
 from keyturn.engine.limits import Limits
 from keyturn.engine.record import events as ev

@@ -2,7 +2,7 @@
 
 Read it in this order. `record` is what the journal says: events, the fold that makes the state of a secret from them,
 the receipt. `decisions` is what to do next: one pure function, `decide`, that walks the steps. `effects` is the only
-code that reaches out: plugins through the fence, consumers, leases. `loop` ties them together: decide, record, call,
+code that reaches out: plugins through the `fence`, consumers, leases. `loop` ties them together: decide, record, call,
 record. `plan` and `preflight` come before it, `entry` begins a rotation, `operator` and `adoption` are what a person
 says and takes over, `rounds` is one run over many secrets.
 """

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keyturn.clock import Clock
-from keyturn.engine.effects.fence import Fence
+from keyturn.engine.fence import Fence
 from keyturn.engine.limits import Limits
 from keyturn.engine.record.events import Body
 from keyturn.escrow import Escrow

@@ -14,8 +14,8 @@ from keyturn.config.model import Account, Consumer, ManagedSecret
 from keyturn.engine.adoption import Adoption, adopt
 from keyturn.engine.bench import Answers, Bench
 from keyturn.engine.effects.driver import REMARKS
-from keyturn.engine.effects.fence import Fence
 from keyturn.engine.entry import Ask, resume, rotate
+from keyturn.engine.fence import Fence
 from keyturn.engine.job import BoundSink, Job
 from keyturn.engine.limits import Limits
 from keyturn.engine.loop import Outcome

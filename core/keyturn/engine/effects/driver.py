@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from keyturn.engine.bench import Bench
 from keyturn.engine.decisions.looks import Looks
-from keyturn.engine.effects.fence import Ask, Result
 from keyturn.engine.effects.leases import Held
+from keyturn.engine.fence import Ask, Result
 from keyturn.engine.job import BoundSink, Job
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.fold import fold

@@ -8,8 +8,8 @@ from dataclasses import replace
 from keyturn.engine.decisions.actions import Effects
 from keyturn.engine.decisions.looks import SinkLook
 from keyturn.engine.effects.driver import Driver
-from keyturn.engine.effects.fence import Ask, Result
 from keyturn.engine.effects.notify import NotifyRequest
+from keyturn.engine.fence import Ask, Result
 from keyturn.engine.job import BoundSink
 from keyturn.engine.record import events as ev
 from keyturn.plugins.sink import (

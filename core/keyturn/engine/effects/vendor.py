@@ -7,7 +7,7 @@ from dataclasses import replace
 from keyturn.engine.decisions.actions import ProbeNow, RetireNow
 from keyturn.engine.decisions.looks import DECOY, ProbeLook, SettleLook, VendorLook
 from keyturn.engine.effects.driver import Driver
-from keyturn.engine.effects.fence import Result
+from keyturn.engine.fence import Result
 from keyturn.engine.record import events as ev
 from keyturn.mint import decoy, given, ours
 from keyturn.model import Half, Mode, Settled, Verdict, Version

@@ -331,7 +331,7 @@ def test_no_file_names_a_package_index_or_a_path_of_this_machine() -> None:
 ENDLESS: Mapping[str, str] = {
     "keyturn.cli.acting.rotate:_one": "ends at the given time, or with the lease",
     "keyturn.cli.acting.run:_watch": "a worker works until it is told to stop",
-    "keyturn.cli.demo:_finish": "ends with the rotations, or after FINISH_S_MAX",
+    "keyturn.cli.setting_up.play:_finish": "ends with the rotations, or after FINISH_S_MAX",
     "keyturn.config.cross:_refuse_circles": "each turn takes a node off the graph",
     "keyturn.engine.effects.leases:_acquire": "ends at the given time, or with the lease",
     "keyturn.mint:make": "a forbidden beginning is drawn less often than not",

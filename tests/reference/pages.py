@@ -131,7 +131,7 @@ def exit_codes_page() -> str:
 
 def cli_page() -> str:
     """The help text of every command."""
-    top = click.Context(program, info_name=PROGRAM, obj=Session(), terminal_width=100, max_content_width=100)
+    top = click.Context(program, info_name=PROGRAM, obj=Session(), terminal_width=100, **program.context_settings)
     return _page("Command line", _help(program, top))
 
 

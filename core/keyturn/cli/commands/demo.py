@@ -22,6 +22,6 @@ def demo(session: Session, folder: Path | None) -> Report:
 
     Nothing leaves this machine. The folder stays, with a README of commands to try.
     """
-    from keyturn.cli.looking.demo import report  # noqa: PLC0415 - help does without pydantic
+    from keyturn.cli.setting_up.demo import report  # noqa: PLC0415 - help does without pydantic
 
     return report(session, folder)

@@ -24,6 +24,6 @@ def init(session: Session, folder: Path, example: bool) -> Report:
 
     Where the configuration is there and only its journal is missing, makes just the journal.
     """
-    from keyturn.cli.looking.setting_up import init  # noqa: PLC0415 - help does without pydantic
+    from keyturn.cli.setting_up.init import init  # noqa: PLC0415 - help does without pydantic
 
     return init(folder, session.config, example=example)

@@ -13,6 +13,6 @@ from keyturn.cli.app import Command, Report, Session
 @click.pass_obj
 def plugin(session: Session, kind: str, args: tuple[str, ...]) -> Report | None:
     """Run a command that the plugin KIND (as in `kind:` of the configuration) brings along."""
-    from keyturn.cli.looking.plugins import run_plugin  # noqa: PLC0415 - help does without pydantic
+    from keyturn.cli.setting_up.plugins import run_plugin  # noqa: PLC0415 - help does without pydantic
 
     return run_plugin(session, kind, args)

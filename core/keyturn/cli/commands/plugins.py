@@ -19,6 +19,6 @@ KINDS = click.Choice(["provider", "sink", "overlap"])
 @click.pass_obj
 def plugins(session: Session, verbose: tuple[str, str] | None) -> Report:
     """List the installed providers, sinks and overlaps with where they come from, without importing them."""
-    from keyturn.cli.looking.plugins import detail, listing  # noqa: PLC0415 - help does without pydantic
+    from keyturn.cli.setting_up.plugins import detail, listing  # noqa: PLC0415 - help does without pydantic
 
     return detail(session, *verbose) if verbose else listing(session)

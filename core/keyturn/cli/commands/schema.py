@@ -15,6 +15,6 @@ from keyturn.cli.options import NEW_FILE
 @click.pass_obj
 def schema(session: Session, out: Path | None) -> Report:
     """Print the JSON Schema of the configuration, with the options of every installed plugin, for editors."""
-    from keyturn.cli.looking.plugins import schema  # noqa: PLC0415 - help does without pydantic
+    from keyturn.cli.setting_up.plugins import schema  # noqa: PLC0415 - help does without pydantic
 
     return schema(session, out)

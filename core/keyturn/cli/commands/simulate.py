@@ -21,7 +21,7 @@ def simulate(session: Session, vendor: str, pairs: tuple[str, ...], port: int | 
 
     Prints its URLs, what to export, and a piece of configuration.
     """
-    from keyturn.cli.looking.simulate import parsed, simulate  # noqa: PLC0415 - help does without pydantic
+    from keyturn.cli.setting_up.simulate import parsed, simulate  # noqa: PLC0415 - help does without pydantic
 
     options = {**parsed(pairs), **({"port": str(port)} if port else {})}
     simulate(session, vendor, options, initial)

@@ -13,9 +13,9 @@ from typing import Any
 import click
 
 from keyturn.cli.app import Report, Session
-from keyturn.cli.demo import Demo
-from keyturn.cli.looking.setting_up import unwritable
 from keyturn.cli.progress import coloured
+from keyturn.cli.setting_up.init import unwritable
+from keyturn.cli.setting_up.play import Demo
 from keyturn.clock import SystemClock
 from keyturn.errors import StuckError, UsageError
 from keyturn.files import private_folder

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from keyturn.cli.app import Report
-from keyturn.cli.examples import CONFIGURATION, EXAMPLE
+from keyturn.cli.setting_up.examples import CONFIGURATION, EXAMPLE
 from keyturn.clock import SystemClock
 from keyturn.config import load, locate, read
 from keyturn.errors import UsageError

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import yaml
 
 from keyturn.cli.app import Session
-from keyturn.cli.looking.plugins import registry
 from keyturn.cli.render import document
+from keyturn.cli.setting_up.plugins import registry
 from keyturn.errors import UsageError
 from keyturn.files import write_private
 from keyturn.plugins.hookspecs import Kind, Plugin

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from keyturn.cli.looking.simulate import RunningSimulator, made, running
+from keyturn.cli.setting_up.simulate import RunningSimulator, made, running
 from keyturn.clock import Clock
 from keyturn.errors import KeyturnError
 from keyturn.files import private_folder, write_private

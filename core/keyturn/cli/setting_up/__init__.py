@@ -1,0 +1,1 @@
+"""SET: what a newcomer needs first: init, plugins, schema, simulators, the demo."""

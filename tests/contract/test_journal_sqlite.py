@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -338,20 +337,11 @@ def test_an_unreadable_event_is_a_damaged_journal(made: Path) -> None:
 # Speed
 
 
-def test_opening_does_not_read_history_and_a_thousand_summaries_are_one_quick_query(made: Path) -> None:
+def test_opening_and_the_summaries_do_not_read_history(made: Path) -> None:
     with closing(opened(made)) as journal:
         lease = journal.acquire("s", "runner-1", ttl_s=3600)
         drafts = [Draft(type="step", data={"n": n}) for n in range(20)]
-        for number in range(1000):
-            name = f"secret-{number}"
-            journal.append(name, drafts, lease=lease, summary=Summary(secret=name, status="idle"))
-    best = {"open": 9.0, "summaries": 9.0}
-    for _ in range(5):
-        begun = time.perf_counter()
-        with closing(opened(made)) as journal:
-            ready = time.perf_counter()
-            assert len(journal.summaries()) == 1000
-            best["summaries"] = min(best["summaries"], time.perf_counter() - ready)
-        best["open"] = min(best["open"], ready - begun)
-    assert best["open"] < 0.005
-    assert best["summaries"] < 0.05
+        journal.append("secret", drafts, lease=lease, summary=Summary(secret="secret", status="idle"))
+    behind(made, "ALTER TABLE event RENAME TO hidden")
+    with closing(opened(made)) as journal:
+        assert journal.summaries()["secret"].status == "idle"

@@ -18,7 +18,7 @@ from keyturn.secret import Bundle, Secret
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NotifyRequest:
-    """`event` is announce, quiesce or release; `until` the dead-man deadline of a drain (epoch s)."""
+    """`event` is announce, quiesce or release; `until` the dead-man deadline of a drain (epoch s), None elsewhere."""
 
     event: str
     notify: Notify | None
@@ -27,20 +27,20 @@ class NotifyRequest:
     rotation: str
     version: str
     number: int
-    until: float
+    until: float | None = None
     bundle: Bundle | None = field(default=None, repr=False)
 
     def facts(self) -> dict[str, str]:
         """What a consumer is told; never a value."""
-        return {
+        told = {
             "event": self.event,
             "secret": self.secret,
             "consumer": self.consumer,
             "rotation": self.rotation,
             "version": self.version,
             "number": str(self.number),
-            "until": iso(self.until),
         }
+        return told if self.until is None else {**told, "until": iso(self.until)}
 
 
 class Notifier:

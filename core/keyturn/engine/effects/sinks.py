@@ -176,7 +176,7 @@ def _notify(driver: Driver, verb: str, target: str) -> Ask:
         rotation=driver.rotation.id,
         version=driver.to.id,
         number=driver.to.number,
-        until=driver.now() + driver.bench.limits.drain_s,
+        until=driver.now() + driver.bench.limits.drain_s if verb == "quiesce" else None,
         bundle=driver.bundle(driver.to.id) if verb == "announce" else None,
     )
     return Ask(

@@ -52,7 +52,14 @@ def test_a_folder_that_is_in_use_is_left_alone(tmp_path: Path) -> None:
 def test_an_interrupted_demo_stops_its_simulators_and_says_so(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        [*PROGRAM, "demo"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*PROGRAM, "demo"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A test run in the background of a shell ignores SIGINT, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     ) as child:
         try:
             assert child.stderr

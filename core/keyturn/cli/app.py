@@ -55,6 +55,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 """Name to module below `keyturn.cli.commands`, attribute, and the one line shown by `keyturn --help`."""
 
+HELP = {"help_option_names": ["-h", "--help"]}
+
 EPILOG = """\b
 Exit codes:
   0  done, nothing due, or holding as planned    5  stuck: a person must act
@@ -163,7 +165,7 @@ class Command(click.Command):
     """A command with the common options: `@click.command(cls=Command)`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **{"context_settings": HELP, **kwargs})
         self.params.extend(_common())
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -180,7 +182,7 @@ class Group(click.Group):
     command_class = Command
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **{"context_settings": HELP, **kwargs})
         self.params.extend(_common())
 
 
@@ -233,9 +235,7 @@ def _no_such_command(ctx: click.Context, name: str) -> click.UsageError:
     return click.UsageError(f"there is no command {name!r}{guess}", ctx)
 
 
-@click.group(
-    cls=Program, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.group(cls=Program, epilog=EPILOG, context_settings={**HELP, "max_content_width": 100})
 @click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
 def program() -> None:
     """Rotate secrets that live at vendors, without an outage and without ever losing one."""

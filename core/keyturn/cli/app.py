@@ -55,7 +55,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 """Name to module below `keyturn.cli.commands`, attribute, and the one line shown by `keyturn --help`."""
 
-HELP = {"help_option_names": ["-h", "--help"]}
+HELP = ["-h", "--help"]
 
 EPILOG = """\b
 Exit codes:
@@ -165,8 +165,13 @@ class Command(click.Command):
     """A command with the common options: `@click.command(cls=Command)`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"context_settings": HELP, **kwargs})
+        super().__init__(*args, **kwargs)
         self.params.extend(_common())
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """The same in every context: click keeps the option that the first one makes."""
+        del ctx
+        return HELP
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it; the session knows its name."""
@@ -182,8 +187,13 @@ class Group(click.Group):
     command_class = Command
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"context_settings": HELP, **kwargs})
+        super().__init__(*args, **kwargs)
         self.params.extend(_common())
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """The same in every context, as for a command."""
+        del ctx
+        return HELP
 
 
 class Program(Group):
@@ -235,7 +245,7 @@ def _no_such_command(ctx: click.Context, name: str) -> click.UsageError:
     return click.UsageError(f"there is no command {name!r}{guess}", ctx)
 
 
-@click.group(cls=Program, epilog=EPILOG, context_settings={**HELP, "max_content_width": 100})
+@click.group(cls=Program, epilog=EPILOG, context_settings={"max_content_width": 100})
 @click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
 def program() -> None:
     """Rotate secrets that live at vendors, without an outage and without ever losing one."""

@@ -23,6 +23,7 @@ def keyturn_plugin() -> Plugin:
         target=Place,
         traits=traits,
         subject=subject,
+        place=lambda _account, path: {"path": path},
     )
 
 

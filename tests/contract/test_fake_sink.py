@@ -19,7 +19,7 @@ from keyturn.testing.context import FakeContext
 from keyturn.testing.fake_sink import PLUGIN, FakeSink, FakeStore, store_account
 from keyturn.testing.fakes.options import FakePlace
 from keyturn.testing.faults import Crash, CrashingJournal
-from keyturn.testing.sink_contract import SinkContract, SinkKit
+from keyturn.testing.sink_contract import SinkContract, SinkKit, id_of
 
 CRASHES = ["crash-before", "crash-after"]
 
@@ -109,9 +109,9 @@ class TestMisbehaviour(FakeKit):
         self.store.foreign_write("place", self.bundle(1).reveal())
         current = self.look().current
         assert current
-        assert (current.version_id, current.number) == ("version-1", 1)
+        assert (current.version_id, current.number) == (id_of(1), 1)
         with self.refused(Refused):
-            self.discard("version-1")
+            self.discard(id_of(1))
 
     def test_a_foreign_value_has_no_version(self) -> None:
         self.serve(1)

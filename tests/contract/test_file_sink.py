@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from keyturn.api import Bundle, Conflict, Context, NotSent, PromoteRequest, Refused, Sink, SinkTraits
-from keyturn.testing.sink_contract import FOREIGN_JOURNAL, SinkContract, SinkKit
+from keyturn.testing.sink_contract import FOREIGN_JOURNAL, SinkContract, SinkKit, id_of
 from keyturn_file.disk import check_ours
 from keyturn_file.hook import keyturn_plugin
 from keyturn_file.options import Account, Place, subject
@@ -163,7 +163,7 @@ class TestContent(InAFolder):
         self.file().write_bytes(old)
         current = self.look().current
         assert current
-        assert (current.version_id, current.number) == ("version-1", 1)
+        assert (current.version_id, current.number) == (id_of(1), 1)
 
     @pytest.mark.parametrize("content", [b"", b"not json", b'["a"]', b'{"a": 1}', b"\xff\xfe", b"[" * 100_000])
     def test_content_of_another_format_is_foreign_and_never_replaced(self, content: bytes) -> None:
@@ -211,7 +211,7 @@ class TestContent(InAFolder):
             request = self.promotion(n, self.look().current, keep=1)
             call = replace(request.call, place=Place(path="place", keep_previous=2))
             self.sink().promote(replace(request, call=call))
-        assert self.previous() == ["version-3", "version-2"]
+        assert self.previous() == [id_of(3), id_of(2)]
 
 
 class TestSafety(InAFolder):
@@ -366,7 +366,7 @@ class TestSafety(InAFolder):
     def test_another_journals_version_can_not_be_discarded(self) -> None:
         self.stage(1, journal=FOREIGN_JOURNAL)
         with self.refused(Refused):
-            self.discard("version-1")
+            self.discard(id_of(1))
 
 
 class TestSuddenDeath(InAFolder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from keyturn.engine.bench import Bench
@@ -17,6 +18,7 @@ from keyturn.engine.record import events as ev
 from keyturn.engine.record.receipt import ended, has_debts
 from keyturn.engine.record.state import SecretState, VersionState
 from keyturn.errors import RefusedError
+from keyturn.journal.store import Lease
 from keyturn.model import Mode, Problem, Verdict
 from keyturn.secret import Bundle
 from keyturn.states import Move, State
@@ -24,7 +26,10 @@ from keyturn.states import Move, State
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ask:
-    """What an operator, or the schedule, asked for. `digest`: only if the plan is still this one."""
+    """What an operator, or the schedule, asked for. `digest`: only if the plan is still this one.
+
+    `wanted` is asked under the lease: what was due when it was looked up may have been done by another runner since.
+    """
 
     mode: Mode = Mode.NORMAL
     reason: str = ""
@@ -34,15 +39,18 @@ class Ask:
     compromised: bool = False
     to_number: int | None = None
     supplied: Bundle = field(default_factory=Bundle)
+    wanted: Callable[[SecretState], bool] = lambda _: True
 
 
-def rotate(bench: Bench, job: Job, ask: Ask) -> Outcome:
+def rotate(bench: Bench, job: Job, ask: Ask, *, lease: Lease | None = None) -> Outcome:
     """Begin a rotation and carry it as far as it goes now. Raises RefusedError before anything was changed."""
-    with holding(bench, job.name) as held:
+    with holding(bench, job.name, lease=lease) as held:
         driver = Driver(bench, job, held)
         again = _asked_before(driver, ask)
         if again:
             return again
+        if not ask.wanted(driver.state):
+            return carry_on(driver)
         _make_way(driver, ask.mode)
         plan = make_plan(job, driver.state, mode=ask.mode, compromised=ask.compromised)
         _check_plan(driver, plan, ask)
@@ -53,9 +61,11 @@ def rotate(bench: Bench, job: Job, ask: Ask) -> Outcome:
         return drive(driver)
 
 
-def resume(bench: Bench, job: Job, *, supplied: Bundle | None = None, wait_s: float = 0.0) -> Outcome:
+def resume(
+    bench: Bench, job: Job, *, supplied: Bundle | None = None, lease: Lease | None = None, wait_s: float = 0.0
+) -> Outcome:
     """Carry on with whatever is in flight or owed."""
-    with holding(bench, job.name, wait_s=wait_s) as held:
+    with holding(bench, job.name, lease=lease, wait_s=wait_s) as held:
         driver = Driver(bench, job, held)
         driver.supplied = supplied or Bundle()
         return carry_on(driver)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,20 +11,23 @@ from keyturn.engine.bench import Bench
 from keyturn.engine.entry import Ask, resume, rotate
 from keyturn.engine.job import Job
 from keyturn.engine.loop import Outcome
+from keyturn.engine.record.summary import summarise
 from keyturn.errors import HeldElsewhereError, KeyturnError
-from keyturn.journal.store import Summary
+from keyturn.journal.store import Lease, Summary
 from keyturn.schedule import Due, ScheduleFacts, due
 
 WORKERS = 4
+CLAIM_NAMES_MAX = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What one secret needs in this round: `resume` or `rotate`, and why."""
+    """What one secret needs in this round: `resume` or `rotate`, and why. `began`: after which rotation it was found so."""
 
     name: str
     what: str
     why: str
+    began: str | None = None
 
 
 def facts(job_name: str, after: Iterable[str], summaries: Mapping[str, Summary]) -> ScheduleFacts:
@@ -45,6 +49,12 @@ def is_due(job: Job, summaries: Mapping[str, Summary], now: float) -> Due:
     return due(policy, facts(job.name, policy.after, summaries), now)
 
 
+def _latest(row: Summary | None) -> str | None:
+    """The rotation that began last. Another one, and some runner was faster."""
+    rotation = row.state["rotation"] if row else None
+    return str(rotation["id"]) if rotation else None
+
+
 def scan(jobs: Iterable[Job], summaries: Mapping[str, Summary], now: float) -> list[Work]:
     """What this round has to do; reads summary rows only."""
     found = []
@@ -56,7 +66,7 @@ def scan(jobs: Iterable[Job], summaries: Mapping[str, Summary], now: float) -> l
         elif not (row and row.state["paused_until"] > now):
             when = is_due(job, summaries, now)
             if when.ready:
-                found.append(Work(name=job.name, what="rotate", why=when.why))
+                found.append(Work(name=job.name, what="rotate", why=when.why, began=_latest(row)))
     return found
 
 
@@ -69,24 +79,56 @@ def carry_out(
     stopping: Callable[[], bool],
 ) -> Iterator[Outcome]:
     """Do the work side by side; outcomes come as they are known. Begins nothing new once `stopping`."""
-    todo = list(work)
-    rotations = [one for one in todo if one.what == "rotate"][:rotations_max]
-    chosen = [one for one in todo if one.what == "resume" or one in rotations]
+    todo = [one for one in work if one.name not in bench.left_alone]
+    rotations = {one.name for one in [one for one in todo if one.what == "rotate"][:rotations_max]}
+    queue = _Queue(bench, {one.name: one for one in todo if one.what == "resume" or one.name in rotations})
 
-    def do(one: Work) -> Outcome | None:
-        return None if stopping() else _one(bench, jobs[one.name], one)
+    def do(_: int) -> Outcome | None:
+        if stopping():
+            return None
+        one, lease = queue.take()
+        return _one(bench, jobs[one.name], one, lease)
 
     with ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="round") as pool:
-        yield from (outcome for outcome in pool.map(do, chosen) if outcome)
+        yield from (outcome for outcome in pool.map(do, range(len(queue))) if outcome)
 
 
-def _one(bench: Bench, job: Job, work: Work) -> Outcome | None:
-    if job.name in bench.left_alone:
+class _Queue:
+    """The round's work, shared with other runners: what nobody holds comes first, in order, then what somebody holds.
+
+    The latter is tried once more: its holder may be known to be dead, or done.
+    """
+
+    def __init__(self, bench: Bench, work: Mapping[str, Work]) -> None:
+        self._bench, self._left, self._lock = bench, dict(work), threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def take(self) -> tuple[Work, Lease | None]:
+        """The next piece of work, with its lease where it was free."""
+        with self._lock:
+            lease = self._claim()
+            name = lease.subject if lease else next(iter(self._left))
+            return self._left.pop(name), lease
+
+    def _claim(self) -> Lease | None:
+        names, ttl_s = list(self._left), self._bench.limits.lease_s
+        for begin in range(0, len(names), CLAIM_NAMES_MAX):
+            some = names[begin : begin + CLAIM_NAMES_MAX]
+            lease = self._bench.journal.claim(some, self._bench.runner, ttl_s=ttl_s)
+            if lease:
+                return lease
         return None
+
+
+def _one(bench: Bench, job: Job, work: Work, lease: Lease | None) -> Outcome | None:
     try:
         if work.what == "rotate":
-            return rotate(bench, job, Ask(reason=f"schedule: {work.why}"))
-        return resume(bench, job)
+            ask = Ask(reason=f"schedule: {work.why}", wanted=lambda state: _latest(summarise(state)) == work.began)
+            outcome = rotate(bench, job, ask, lease=lease)
+            return None if outcome.status == "quiet" else outcome
+        return resume(bench, job, lease=lease)
     except HeldElsewhereError:
         return None
     except KeyturnError as error:

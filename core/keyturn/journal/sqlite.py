@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -148,10 +149,17 @@ class SqliteJournal:
             before = Lease(subject=row[0], runner=row[1], fence=row[2], expires_at=row[3]) if row else None
             if before and before.expires_at > now:
                 raise LeaseHeld(before)
-            fence = before.fence + 1 if before else 1
-            lease = Lease(subject=subject, runner=runner, fence=fence, expires_at=now + ttl_s)
-            connection.execute("REPLACE INTO lease VALUES (?, ?, ?, ?)", (subject, runner, fence, lease.expires_at))
-        return lease
+            return _take(connection, Lease(subject=subject, runner=runner, fence=0, expires_at=now + ttl_s))
+
+    def claim(self, subjects: Sequence[str], runner: str, *, ttl_s: float) -> Lease | None:
+        """Take the lease of the first of these that nobody holds. None: all are held."""
+        with self._write() as connection:
+            now = self._steady_now(connection)
+            held = {row[0] for row in connection.execute("SELECT subject FROM lease WHERE expires_at > ?", (now,))}
+            free = next((subject for subject in subjects if subject not in held), None)
+            if free is None:
+                return None
+            return _take(connection, Lease(subject=free, runner=runner, fence=0, expires_at=now + ttl_s))
 
     def renew(self, lease: Lease, *, ttl_s: float) -> Lease:
         """Extend a lease that is still held. Raises LeaseLost once it has expired, even when nobody took it."""
@@ -339,6 +347,14 @@ def _require(connection: sqlite3.Connection, lease: Lease, now: float) -> None:
     query = "SELECT 1 FROM lease WHERE subject = ? AND fence = ? AND expires_at > ?"
     if connection.execute(query, (lease.subject, lease.fence, now)).fetchone() is None:
         raise LeaseLost(f"the lease on {lease.subject} is not held any more")
+
+
+def _take(connection: sqlite3.Connection, lease: Lease) -> Lease:
+    """Store a lease with the next fence of its subject."""
+    query = """INSERT INTO lease VALUES (?1, ?2, 1, ?3)
+               ON CONFLICT (subject) DO UPDATE SET runner = ?2, fence = fence + 1, expires_at = ?3 RETURNING fence"""
+    fence = connection.execute(query, (lease.subject, lease.runner, lease.expires_at)).fetchone()[0]
+    return replace(lease, fence=fence)
 
 
 def _expire_at(connection: sqlite3.Connection, lease: Lease, at: float) -> None:

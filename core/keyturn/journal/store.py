@@ -127,6 +127,12 @@ class Journal(Protocol):
     def acquire(self, subject: str, runner: str, *, ttl_s: float) -> Lease:
         """Take the lease, at once or not at all. Raises LeaseHeld. A takeover of an expired lease raises the fence."""
 
+    def claim(self, subjects: Sequence[str], runner: str, *, ttl_s: float) -> Lease | None:
+        """Take the lease of the first of these that nobody holds, so that a fleet shares work out. None: all are held.
+
+        Never waits for another runner that is claiming at the same moment.
+        """
+
     def renew(self, lease: Lease, *, ttl_s: float) -> Lease:
         """Extend a lease that is still held. Raises LeaseLost once it has expired, even when nobody took it."""
 

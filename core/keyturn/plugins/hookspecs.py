@@ -5,7 +5,7 @@ Any plugin can read the arguments of any pluggy hook, so a hook that took some w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -41,7 +41,8 @@ class Plugin:
 
     `account` are the options under `providers:` or `sinks:`; `target` those of one secret (a provider's `target:`, a
     sink's place). `traits` and `subject` are pure functions of both. `load` imports the implementation and returns a
-    factory: `load()(context, account)`. `simulator` imports the vendor's simulator, where there is one.
+    factory: `load()(context, account)`. `simulator` imports the vendor's simulator, where there is one. `place` (sinks)
+    gives the target options that PATH means in a reference `SINK:PATH#FIELD`, from account and path; pure.
     """
 
     kind: Kind
@@ -53,6 +54,7 @@ class Plugin:
     target: type[Any] | None = None
     traits: Callable[[Any, Any], Traits] | Callable[[Any, Any], SinkTraits] | None = None
     subject: Callable[[Any, Any], str] | None = None
+    place: Callable[[Any, str], Mapping[str, Any]] | None = None
     extras: tuple[str, ...] = ()
     commands: Callable[[], Any] | None = None
     simulator: Callable[[], Any] | None = None

@@ -12,9 +12,13 @@ from keyturn.secret import Bundle
 
 @dataclass(frozen=True, kw_only=True)
 class SinkTraits:
-    """What a sink can do: hide a pending version, compare before it sets, keep previous ones, and its size limit."""
+    """What a sink can do: hide a pending version, compare before it sets, keep previous ones, and its size limit.
+
+    `stages_empty` False: a place that serves nothing yet can not be staged, only promoted.
+    """
 
     hides_pending: bool = True
+    stages_empty: bool = True
     compares: bool = True
     keeps_previous: bool = True
     bytes_max: int = 65_536
@@ -150,8 +154,9 @@ class Sink(Protocol):
     def stage(self, request: StageRequest, /) -> WriteResponse:
         """Write a pending version that no consumer can see.
 
-        Repeat: yes; same id and same value is done, same id and another value is Conflict. Target gone: created.
-        Raises: NotSent, Refused, Conflict (somebody else's pending), Doubt. After a crash in the middle: call it again.
+        Repeat: yes; same id and same value is done, same id and another value is Conflict. Target gone: created, or
+        Refused without `stages_empty`. Raises: NotSent, Refused, Conflict (somebody else's pending), Doubt. After a
+        crash in the middle: call it again.
         """
 
     def promote(self, request: PromoteRequest, /) -> WriteResponse:

@@ -251,6 +251,10 @@ class CrashingJournal:
         """See `Journal.acquire`."""
         return self.journal.acquire(subject, runner, ttl_s=ttl_s)
 
+    def claim(self, subjects: Sequence[str], runner: str, *, ttl_s: float) -> Lease | None:
+        """See `Journal.claim`."""
+        return self.journal.claim(subjects, runner, ttl_s=ttl_s)
+
     def renew(self, lease: Lease, *, ttl_s: float) -> Lease:
         """See `Journal.renew`."""
         return self.journal.renew(lease, ttl_s=ttl_s)

@@ -359,6 +359,35 @@ class JournalContract:
 
     # Claims
 
+    def test_a_claim_takes_the_first_that_nobody_holds_and_none_when_all_are_held(
+        self, journal: Journal, lease: Lease, clock: FakeClock
+    ) -> None:
+        names = [SUBJECT, "second", "third"]
+        claimed = [journal.claim(names, "runner-2", ttl_s=TTL_S) for _ in range(3)]
+        assert [one.subject if one else None for one in claimed] == ["second", "third", None]
+        clock.advance(TTL_S)
+        again = journal.claim(names, "runner-3", ttl_s=TTL_S)
+        assert again
+        assert (again.subject, again.runner, again.fence) == (SUBJECT, "runner-3", lease.fence + 1)
+        assert journal.append(NAME, [draft()], lease=again)
+
+    def test_of_many_that_claim_at_once_each_gets_another_one(
+        self, journal: Journal, settings: JournalSettings, clock: FakeClock
+    ) -> None:
+        names = [f"secret-{n}" for n in range(12)]
+        start = threading.Barrier(4)
+
+        def claims(number: int) -> list[str]:
+            with closing(self.reopen(settings, clock)) as mine:
+                start.wait(PATIENCE_S)
+                found = [mine.claim(names, f"runner-{number}", ttl_s=TTL_S) for _ in range(3)]
+            return [lease.subject for lease in found if lease]
+
+        with ThreadPoolExecutor(4) as pool:
+            taken = [subject for subjects in pool.map(claims, range(4)) for subject in subjects]
+        assert sorted(taken) == sorted(names)
+        assert journal.claim(names, "late", ttl_s=TTL_S) is None
+
     def test_a_subject_stays_with_the_first_secret_that_claimed_it(self, journal: Journal) -> None:
         assert journal.claim_subject(SUBJECT, "a") == "a"
         assert journal.claim_subject(SUBJECT, "b") == "a"

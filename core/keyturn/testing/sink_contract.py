@@ -61,8 +61,13 @@ AWKWARD = {
 
 
 def number(n: int) -> SinkVersion:
-    """The version that these cases call `n`."""
-    return SinkVersion(id=f"version-{n}", number=n)
+    """The version that these cases call `n`. Its id has the form that real ones have: a store may insist on it."""
+    return SinkVersion(id=f"01970000-0000-7000-8000-{n:012d}", number=n)
+
+
+def id_of(n: int) -> str:
+    """The id of version `n`."""
+    return number(n).id
 
 
 def promoting(request: PromoteRequest) -> Callable[[Sink], object]:
@@ -161,11 +166,17 @@ class SinkKit:
     def serve(self, *versions: int, place: str = "place", keep: int = 1) -> Held:
         """Stage and promote these versions in turn, as a rotation does."""
         for n in versions:
-            self.stage(n, place=place)
+            if self.traits.stages_empty or self.look(place).current:
+                self.stage(n, place=place)
             self.promote(n, self.look(place).current, place=place, keep=keep)
         current = self.look(place).current
         assert current
         return current
+
+    def occupied(self) -> None:
+        """Make sure that the place can be staged: some sinks want a version there first."""
+        if not self.traits.stages_empty:
+            self.promote(100, None)
 
     def consumed(self, place: str = "place") -> dict[str, str] | None:
         """What consumers read, in clear. Override where consumers have a way of their own."""
@@ -195,7 +206,7 @@ class SinkKit:
 
     def kept(self, *versions: int) -> list[str]:
         """The ids of these previous versions, or none where the sink keeps none."""
-        return [number(n).id for n in versions] if self.traits.keeps_previous else []
+        return [id_of(n) for n in versions] if self.traits.keeps_previous else []
 
     def previous(self, place: str = "place") -> list[str | None]:
         """The ids of the previous versions now."""
@@ -223,7 +234,7 @@ class SinkContract(SinkKit):
 
     def test_reading_an_empty_place_gives_nothing_and_no_error(self) -> None:
         assert self.consumed() is None
-        assert self.value_of("version-1") is None
+        assert self.value_of(id_of(1)) is None
 
     # -- stage
 
@@ -233,37 +244,46 @@ class SinkContract(SinkKit):
         assert self.consumed() == self.bundle(1).reveal()
 
     def test_staging_into_an_empty_place_shows_consumers_nothing(self) -> None:
-        self.stage(1)
+        if self.traits.stages_empty:
+            self.stage(1)
+        else:
+            with self.refused(Refused):
+                self.stage(1)
         assert self.consumed() is None
         assert self.look().current is None
 
     def test_a_staged_version_is_seen_as_pending_with_its_ids(self) -> None:
+        self.occupied()
         self.stage(1)
         pending = self.look().pending
         assert pending
-        assert (pending.version_id, pending.journal_id, pending.number) == ("version-1", JOURNAL, 1)
+        assert (pending.version_id, pending.journal_id, pending.number) == (id_of(1), JOURNAL, 1)
         assert pending.fingerprints == self.bundle(1).fingerprints(self.context().fingerprint)
 
     def test_staging_the_same_version_again_is_done_already(self) -> None:
+        self.occupied()
         assert not self.stage(1).already
         assert self.stage(1).already
 
     def test_staging_the_same_id_with_another_value_is_a_conflict(self) -> None:
+        self.occupied()
         self.stage(1)
         with self.refused(Conflict):
             self.stage(1, value=self.bundle("other"))
 
     def test_a_pending_version_of_another_journal_is_not_overwritten(self) -> None:
+        self.occupied()
         self.stage(1, journal=FOREIGN_JOURNAL)
         with self.refused(Conflict):
             self.stage(2)
 
     def test_our_own_abandoned_pending_version_gives_way_to_a_later_one(self) -> None:
+        self.occupied()
         self.stage(1)
         self.stage(2)
         pending = self.look().pending
         assert pending
-        assert pending.version_id == "version-2"
+        assert pending.version_id == id_of(2)
 
     # -- promote
 
@@ -272,7 +292,7 @@ class SinkContract(SinkKit):
         assert self.consumed() == self.bundle(1).reveal()
         current = self.look().current
         assert current
-        assert (current.version_id, current.journal_id, current.number) == ("version-1", JOURNAL, 1)
+        assert (current.version_id, current.journal_id, current.number) == (id_of(1), JOURNAL, 1)
 
     def test_a_promoted_version_is_no_longer_pending(self) -> None:
         self.serve(1, 2)
@@ -335,19 +355,20 @@ class SinkContract(SinkKit):
         self.stage(3)
         for n in (1, 2, 3):
             known = n != 1 or self.traits.keeps_previous
-            assert self.value_of(f"version-{n}") == (self.bundle(n).reveal() if known else None)
+            assert self.value_of(id_of(n)) == (self.bundle(n).reveal() if known else None)
 
     def test_an_unknown_or_empty_id_reads_as_nothing(self) -> None:
         self.serve(1)
-        assert self.value_of("version-99") is None
+        assert self.value_of(id_of(99)) is None
         assert self.value_of("") is None
 
     @pytest.mark.parametrize("kind", AWKWARD)
     def test_awkward_values_come_back_exactly(self, kind: str) -> None:
         value = Bundle({"a": AWKWARD[kind][: self.traits.bytes_max - 1024], "b": self.canary})
+        self.occupied()
         self.stage(1, value=value)
-        assert self.value_of("version-1") == value.reveal()
-        self.promote(1, None, value=value)
+        assert self.value_of(id_of(1)) == value.reveal()
+        self.promote(1, self.look().current, value=value)
         current = self.look().current
         assert current
         assert self.consumed() == value.reveal()
@@ -358,7 +379,7 @@ class SinkContract(SinkKit):
     def test_as_many_previous_versions_are_kept_as_were_asked_for(self) -> None:
         self.serve(1, 2, 3, 4, keep=2)
         assert self.previous() == self.kept(3, 2)
-        assert self.value_of("version-1") is None
+        assert self.value_of(id_of(1)) is None
 
     def test_no_previous_version_is_kept_where_none_was_asked_for(self) -> None:
         self.serve(1, 2, keep=0)
@@ -373,20 +394,20 @@ class SinkContract(SinkKit):
     def test_a_discarded_pending_version_is_gone_and_nothing_else(self) -> None:
         self.serve(1, 2)
         self.stage(3)
-        assert not self.discard("version-3")
+        assert not self.discard(id_of(3))
         assert self.look().pending is None
-        assert self.value_of("version-3") is None
+        assert self.value_of(id_of(3)) is None
         assert self.previous() == self.kept(1)
         assert self.consumed() == self.bundle(2).reveal()
 
     def test_a_discarded_previous_version_is_gone_and_nothing_else(self) -> None:
         self.serve(1, 2)
         self.stage(3)
-        assert self.discard("version-1") is not self.traits.keeps_previous
+        assert self.discard(id_of(1)) is not self.traits.keeps_previous
         assert self.previous() == []
-        assert self.value_of("version-3") == self.bundle(3).reveal()
+        assert self.value_of(id_of(3)) == self.bundle(3).reveal()
 
-    @pytest.mark.parametrize("version_id", ["version-99", ""])
+    @pytest.mark.parametrize("version_id", [id_of(99), ""])
     def test_discarding_what_is_not_there_is_done_already(self, version_id: str) -> None:
         self.serve(1, 2)
         before = self.snapshot("place")
@@ -394,14 +415,15 @@ class SinkContract(SinkKit):
         assert self.snapshot("place") == before
 
     def test_discarding_twice_is_done_already(self) -> None:
+        self.occupied()
         self.stage(1)
-        self.discard("version-1")
-        assert self.discard("version-1")
+        self.discard(id_of(1))
+        assert self.discard(id_of(1))
 
     def test_the_current_version_can_not_be_discarded(self) -> None:
         self.serve(1)
         with self.refused(Refused):
-            self.discard("version-1")
+            self.discard(id_of(1))
 
     # -- neighbours, the unknown, time, death
 
@@ -411,7 +433,7 @@ class SinkContract(SinkKit):
         before = self.snapshot("neighbour")
         self.serve(1, 2, 3, keep=0)
         self.stage(4)
-        self.discard("version-4")
+        self.discard(id_of(4))
         assert self.snapshot("neighbour") == before
 
     def test_a_place_whose_name_begins_like_another_is_another(self) -> None:
@@ -439,7 +461,7 @@ class SinkContract(SinkKit):
         with self.refused(NotSent):
             self.promote(2, current, left_s=-1.0)
         with self.refused(NotSent):
-            self.discard("version-2", left_s=-1.0)
+            self.discard(id_of(2), left_s=-1.0)
 
     def test_the_fingerprints_are_keyed_and_the_revision_tells_nothing(self) -> None:
         held = self.serve(1)
@@ -454,10 +476,10 @@ class SinkContract(SinkKit):
             died = self.crash(point, promoting(self.promotion(2, expected, place=place)))
             served = self.look(place).current
             assert served
-            assert served.version_id in ("version-1", "version-2")
+            assert served.version_id in (id_of(1), id_of(2))
             assert self.consumed(place) == self.value_of(served.version_id, place)
-            assert self.value_of("version-1", place) == self.bundle(1).reveal() or not self.traits.keeps_previous
-            assert self.value_of("version-2", place) == self.bundle(2).reveal()
+            assert self.value_of(id_of(1), place) == self.bundle(1).reveal() or not self.traits.keeps_previous
+            assert self.value_of(id_of(2), place) == self.bundle(2).reveal()
             self.promote(2, served, place=place)
             assert self.consumed(place) == self.bundle(2).reveal()
             assert self.look(place).pending is None

@@ -54,12 +54,13 @@ class Held:
 
 
 @contextmanager
-def holding(bench: Bench, secret: str, *, wait_s: float = 0.0) -> Iterator[Held]:
+def holding(bench: Bench, secret: str, *, lease: Lease | None = None, wait_s: float = 0.0) -> Iterator[Held]:
     """Hold a secret, and with it its subject, which the journal binds to one secret for good (ADR 0006).
 
-    Raises HeldElsewhereError after `wait_s` seconds of trying, or when the lease was lost on the way.
+    With `lease`, one that was claimed already. Raises HeldElsewhereError after `wait_s` seconds of trying, or when the
+    lease was lost on the way.
     """
-    held = Held(bench, _acquire(bench, secret, bench.clock.monotonic() + wait_s))
+    held = Held(bench, lease or _acquire(bench, secret, bench.clock.monotonic() + wait_s))
     try:
         yield held
     except LeaseLost as lost:

@@ -1,0 +1,1 @@
+"""The AWS sink: consumers read a secret from AWS Secrets Manager."""

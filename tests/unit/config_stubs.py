@@ -113,7 +113,7 @@ def _provider(name: str, account: Any, target: Any, traits: Any, subject: Any) -
     )
 
 
-def _sink(name: str, account: Any, place: Any, subject: Any) -> Plugin:
+def _sink(name: str, account: Any, place: Any, subject: Any, key: str = "path") -> Plugin:
     return Plugin(
         kind=Kind.SINK,
         name=name,
@@ -123,6 +123,7 @@ def _sink(name: str, account: Any, place: Any, subject: Any) -> Plugin:
         target=place,
         traits=lambda _account, _place: SinkTraits(),
         subject=subject,
+        place=lambda account, path: {key: path.removeprefix(f"{getattr(account, 'mount', '')}/")},
     )
 
 
@@ -150,7 +151,7 @@ PLUGINS = {
         ),
         _provider("apiportal", Portal, None, lambda *_: _bundle("key"), lambda account, _: f"portal:{account.tenant}"),
         _sink("vault", Vault, InPath, lambda account, place: f"vault:{account.url}/{account.mount}/{place.path}"),
-        _sink("aws", Aws, InName, lambda account, place: f"aws:{account.region}/{place.name}"),
+        _sink("aws", Aws, InName, lambda account, place: f"aws:{account.region}/{place.name}", "name"),
         _sink("file", File, InPath, lambda account, place: f"file:{account.folder / place.path}"),
         *(_overlap(name) for name in ("dual", "alternating", "grace", "cutover")),
     )

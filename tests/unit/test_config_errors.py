@@ -34,6 +34,9 @@ secrets:
 BASE = HEAD + ACCOUNTS + GOOD
 
 
+TOO_EARLY = "keyturn: 1\njournal: {kind: postgresql, url: env:J}\nescrow: {identities: [env:K]}\n"
+
+
 def secret(body: str, name: str = "pay/two") -> str:
     return BASE + f"  {name}: {body}\n"
 
@@ -185,9 +188,13 @@ def test_one_secret_may_not_write_one_place_twice(tmp_path: Path) -> None:
     assert {one.code for one in problems_of(tmp_path, text)} == {"one-place"}
 
 
-@pytest.mark.parametrize("reference", ["aws:one#key", "aws:prod/one#key"])
+ALIAS = "  same: {kind: aws, region: eu-west-1}\n"
+
+
+@pytest.mark.parametrize("reference", ["aws:one#key", "same:one#key"])
 def test_an_account_may_not_need_what_only_it_can_publish(tmp_path: Path, reference: str) -> None:
-    found = load_text(tmp_path, BASE.replace("client_secret: env:B", f"client_secret: {reference}"))
+    text = BASE.replace("client_secret: env:B", f"client_secret: {reference}")
+    found = load_text(tmp_path, text.replace("sinks:\n", "sinks:\n" + ALIAS, 1))
     assert {one.code for one in found.problems} == {"credential-cycle"}
     assert "provider:portal" in {one.scope for one in found.problems}
     assert "pay/one" in found.broken
@@ -197,6 +204,28 @@ def test_a_sink_may_not_read_its_own_credential_from_itself(tmp_path: Path) -> N
     vault = "  v: {kind: vault, url: https://v, mount: kv, auth: {token: v:ops/token#token}}\n"
     (one,) = problems_of(tmp_path, BASE.replace("sinks:\n", "sinks:\n" + vault, 1))
     assert (one.code, one.scope) == ("credential-cycle", "sink:v")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("url: env:J", "url: aws:one#key"), ("identities: [env:K]", "identities: [aws:one#key]")],
+    ids=["journal", "escrow"],
+)
+def test_journal_and_escrow_may_not_read_a_sink_since_they_are_opened_first(tmp_path: Path, old: str, new: str) -> None:
+    assert old in TOO_EARLY
+    (one,) = problems_of(tmp_path, TOO_EARLY.replace(old, new) + ACCOUNTS + GOOD)
+    assert (one.code, one.scope) == ("reference-too-early", "all")
+
+
+def test_a_reference_to_what_is_no_place_of_its_sink_is_refused(tmp_path: Path) -> None:
+    def deaf(kind: Kind, name: str) -> Plugin:
+        plugin = find(kind, name)
+        return replace(plugin, place=None) if name == "aws" else plugin
+
+    path = tmp_path / "keyturn.yaml"
+    path.write_text(BASE.replace("env:KEY", "aws:one#key"))
+    found = config.load(config.read(path), deaf)
+    assert [(one.code, one.scope) for one in found.problems] == [("reference-unreadable", "provider:circle")]
 
 
 def test_a_credential_that_another_account_rotates_is_no_circle(tmp_path: Path) -> None:

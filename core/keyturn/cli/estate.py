@@ -17,17 +17,18 @@ from typing import Any, cast
 
 from keyturn.clock import SystemClock
 from keyturn.config import Account, Configuration, ManagedSecret, load, locate, read
+from keyturn.config.places import place_of
 from keyturn.config.problems import suggestion
 from keyturn.context import PluginContext, sweep
 from keyturn.engine.bench import Answers, Bench
 from keyturn.engine.effects.driver import REMARKS
 from keyturn.engine.effects.notify import Notifier
 from keyturn.engine.effects.runner import runner_id
-from keyturn.engine.fence import Fence
+from keyturn.engine.fence import Ask, Fence, Result
 from keyturn.engine.job import BoundSink, Job
 from keyturn.engine.limits import Limits
 from keyturn.engine.record import events as ev
-from keyturn.errors import UsageError
+from keyturn.errors import NotSent, UsageError
 from keyturn.escrow import Escrow
 from keyturn.files import private_folder
 from keyturn.journal import JournalSettings, open_journal
@@ -35,7 +36,9 @@ from keyturn.journal.store import Journal, Summary
 from keyturn.model import Traits
 from keyturn.plugins.hookspecs import Kind
 from keyturn.plugins.registry import Listed, Registry
+from keyturn.plugins.sink import ReadRequest, SinkCall
 from keyturn.references import Resolver
+from keyturn.secret import Bundle, Secret
 from keyturn.traits import validate_traits
 
 
@@ -65,7 +68,7 @@ class Estate:
     def journal(self) -> Journal:
         """The journal, opened. Raises UsageError, or JournalError where it can not be used now."""
         settings = self.configuration.journal
-        url = self.resolver.resolve(settings.url_ref).reveal() if settings.url_ref else None
+        url = self._resolver_of_the_bench.resolve(settings.url_ref).reveal() if settings.url_ref else None
         journal = open_journal(
             JournalSettings(kind=settings.kind, path=settings.path, url=url),
             clock=self.clock,
@@ -78,7 +81,34 @@ class Estate:
     @cached_property
     def resolver(self) -> Resolver:
         """References as configured."""
+        return Resolver(self.configuration.folder, self._read_field)
+
+    @cached_property
+    def _resolver_of_the_bench(self) -> Resolver:
+        """For journal and escrow, which are opened before any sink can be."""
         return Resolver(self.configuration.folder)
+
+    def _read_field(self, sink: str, path: str, field: str) -> Secret:
+        """One field of what a sink serves, for `SINK:PATH#FIELD`. Raises NotSent."""
+        account = self.configuration.sinks.get(sink)
+        if account is None:
+            raise NotSent(f"sink {sink} is not configured, or its configuration is wrong", code="unknown-sink")
+        call = SinkCall(
+            secret=f"{sink}:{path}",
+            place=place_of(account, path),
+            deadline_at=self.journal.now() + self.bench.limits.call_s,
+            journal_id=self.journal.id,
+        )
+        found = self.bench.fence.call(
+            Ask(
+                plugin=sink,
+                target=self._plugin(Kind.SINK, account),
+                verb="read",
+                request=ReadRequest(call=call),
+                within_s=self.bench.limits.call_s,
+            )
+        )
+        return _field_of(found, sink, path, field)
 
     @cached_property
     def bench(self) -> Bench:
@@ -90,7 +120,7 @@ class Estate:
             journal=self.journal,
             escrow=Escrow(
                 self.journal,
-                [self.resolver.resolve(reference) for reference in escrow.identities],
+                [self._resolver_of_the_bench.resolve(reference) for reference in escrow.identities],
                 escrow.recipients,
                 self.journal.now,
             ),
@@ -165,20 +195,27 @@ class Estate:
         )
 
     def _plugin(self, kind: Kind, account: Account) -> Any:
-        """One instance per account in one run."""
+        """One instance per account in one run.
+
+        Made without a lock: a reference may ask for a sink from a thread of the fence, on behalf of a plugin that is
+        just being made. Of two made at once the first one stays.
+        """
         if (kind, account.name) not in self._made:
-            context = PluginContext(
-                resolver=self.resolver.resolve,
-                now=self.bench.journal.now,
-                wait=self.clock.wait,
-                fingerprint=self.bench.escrow.fingerprint,
-                seal=self.bench.answers.seal,
-                note=_remark,
-                scratch=self._scratch,
-            )
-            self._open.callback(context.close)
-            self._made[kind, account.name] = self.registry.load(account.plugin)(context, account.options)
+            self._made.setdefault((kind, account.name), self._make(kind, account))
         return self._made[kind, account.name]
+
+    def _make(self, kind: Kind, account: Account) -> Any:
+        context = PluginContext(
+            resolver=self.resolver.resolve,
+            now=self.bench.journal.now,
+            wait=self.clock.wait,
+            fingerprint=self.bench.escrow.fingerprint,
+            seal=self.bench.answers.seal,
+            note=_remark,
+            scratch=self._scratch,
+        )
+        self._open.callback(context.close)
+        return self.registry.load(account.plugin)(context, account.options)
 
     @cached_property
     def _scratch(self) -> Path:
@@ -207,6 +244,19 @@ class Estate:
     def close(self) -> None:
         """Give everything back."""
         self._open.close()
+
+
+def _field_of(found: Result, sink: str, path: str, field: str) -> Secret:
+    """Raises NotSent where the sink did not answer, serves nothing there, or has no such field."""
+    if not found.done:
+        raise NotSent(found.why, code=found.code)
+    bundle: Bundle | None = found.answer.bundle
+    if bundle is None:
+        raise NotSent(f"{sink} serves nothing at {path}", code="reference-empty")
+    if field not in bundle:
+        known = ", ".join(sorted(bundle)) or "none"
+        raise NotSent(f"{path} in {sink} has no field {field}; it has: {known}", code="reference-no-field")
+    return bundle[field]
 
 
 def _digest(*options: Any) -> str:

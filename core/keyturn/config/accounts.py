@@ -55,7 +55,7 @@ class Work:
         """Keep every reference, and refuse those to a sink that is not configured."""
         for inner, text in shapes.references(model, data):
             where = path + inner
-            self.references.append(UsedReference(text=text, path=dotted(where), scope=scope_of(where)))
+            self.references.append(UsedReference(text=text, path=dotted(where), scope=scope_of(where), at=where))
             sink = sink_of(text)
             if sink is not None and sink not in self.source.data.get("sinks", {}):
                 hint = suggestion(sink, self.section("sinks"))

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from keyturn.config.accounts import KINDS, Work
-from keyturn.config.model import Binding, ManagedSecret, UsedReference
+from keyturn.config.model import ManagedSecret, UsedReference
+from keyturn.config.places import place_of, subject_of
 from keyturn.config.problems import Path, suggestion
-from keyturn.config.shapes import scalars
-from keyturn.references import SINK_REFERENCE
+from keyturn.references import SINK_REFERENCE, sink_of
 
 Node = tuple[str, str]
 Graph = dict[Node, set[Node]]
@@ -58,6 +58,23 @@ def check_after(work: Work) -> None:
     _refuse_circles(work, graph, "after-cycle", "comes after itself")
 
 
+def check_references(work: Work) -> None:
+    """Every reference to a sink names a place there; the journal and the escrow are opened before any sink."""
+    for reference in work.references:
+        sink = sink_of(reference.text)
+        account = work.accounts.get(("sinks", sink)) if sink else None
+        if account is None:
+            continue
+        if reference.at[0] in ("journal", "escrow"):
+            message = "journal and escrow are opened before any sink, so that no sink can hold what they need"
+            work.problems.add("reference-too-early", message, reference.at, hint="use env:, file: or exec:")
+            continue
+        try:
+            place_of(account, _read_by(reference)["path"])
+        except ValueError as error:
+            work.problems.add("reference-unreadable", str(error), reference.at, hint="write SINK:PATH#FIELD")
+
+
 def check_credentials(work: Work, secrets: Iterable[ManagedSecret]) -> None:
     """No account reads a credential that only it, or what depends on it, can publish."""
     managed = list(secrets)
@@ -67,12 +84,12 @@ def check_credentials(work: Work, secrets: Iterable[ManagedSecret]) -> None:
         graph["secrets", secret.name] = needs | {("providers", secret.provider)}
     for reference in work.references:
         reader = _account_of(reference)
-        match = SINK_REFERENCE.fullmatch(reference.text)
-        if reader is None or match is None or reference.text.startswith(("env:", "file:", "exec:")):
+        sink = sink_of(reference.text)
+        if reader is None or sink is None:
             continue
         needs = graph.setdefault(reader, set())
-        needs.add(("sinks", match["sink"]))
-        needs.update(("secrets", one.name) for one in managed if _publishes(work, one, match["sink"], match["path"]))
+        needs.add(("sinks", sink))
+        needs.update(("secrets", one.name) for one in managed if _publishes(work, one, sink, reference))
     _refuse_circles(work, graph, "credential-cycle", "needs a credential that only it can publish")
 
 
@@ -82,22 +99,21 @@ def _account_of(reference: UsedReference) -> Node | None:
     return (section, name) if section in KINDS else None
 
 
-def _publishes(work: Work, secret: ManagedSecret, sink: str, path: str) -> bool:
-    return any(
-        binding.sink == sink and _is_place(work, secret.name, position, binding, path)
-        for position, binding in enumerate(secret.sinks)
-    )
+def _read_by(reference: UsedReference) -> Mapping[str, str]:
+    match = SINK_REFERENCE.fullmatch(reference.text)
+    return match.groupdict() if match else {}
 
 
-def _is_place(work: Work, name: str, position: int, binding: Binding, path: str) -> bool:
-    """Whether a reference's path means this binding: it may be written with the sink's mount before it."""
-    written = work.section("secrets")[name]["sinks"][position]
-    own = {text for steps, text in scalars(written) if steps[0] not in ("to", "fields")}
-    return (
-        path in own
-        or binding.subject.endswith((f"/{path}", f":{path}"))
-        or any(path.endswith(f"/{text}") for text in own)
-    )
+def _publishes(work: Work, secret: ManagedSecret, sink: str, reference: UsedReference) -> bool:
+    """Whether the secret is published where the reference reads, under whatever name the same sink is configured."""
+    account = work.accounts.get(("sinks", sink))
+    if account is None:
+        return False
+    try:
+        wanted = subject_of(account, place_of(account, _read_by(reference)["path"]))
+    except ValueError:
+        return False
+    return any(binding.subject == wanted for binding in secret.sinks)
 
 
 def _refuse_circles(work: Work, graph: Mapping[Node, set[Node]], code: str, what: str) -> None:

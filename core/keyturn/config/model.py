@@ -112,11 +112,12 @@ class ManagedSecret:
 
 @dataclass(frozen=True, kw_only=True)
 class UsedReference:
-    """A reference, and the dotted path at which it is written."""
+    """A reference, and where it is written: `path` dotted, `at` step by step. `scope` is what a problem there stops."""
 
     text: str
     path: str
     scope: str
+    at: tuple[str | int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

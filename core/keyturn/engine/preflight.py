@@ -134,6 +134,14 @@ def judge_sinks(
                 hint="point the configuration at that journal; if it is lost, adopt the value into this one",
             )
             continue
+        if look.ahead:
+            yield Problem(
+                code="journal-behind",
+                text=f"{sink.key} serves version {held.number}, written by this journal later than all that it knows: "
+                "it is an older copy",
+                hint="point journal: at the newest copy; if that is lost: how-to/restore",
+            )
+            continue
         yield from _serving(state, sink, state.by_fingerprints(held.fingerprints, sink.fields), mode)
 
 

@@ -22,7 +22,10 @@ CLAIM_NAMES_MAX = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What one secret needs in this round: `resume` or `rotate`, and why. `began`: after which rotation it was found so."""
+    """What one secret needs in this round: `resume` or `rotate`, and why.
+
+    `began` is the rotation that had begun last when that was found.
+    """
 
     name: str
     what: str

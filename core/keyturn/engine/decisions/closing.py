@@ -83,6 +83,8 @@ def _retire_one(view: View, old: VersionState) -> Action:
 
 
 def _guard_next(view: View, reasons: tuple[str, ...]) -> str:
+    if any(look.ahead for look in view.looks.sinks.values()):
+        return f"point journal: at the newest copy, then: keyturn resume {view.name}"
     if any(" serves " in reason for reason in reasons):
         return f"keyturn repair {view.name}"
     return f"make version {view.to.number} accepted everywhere again, then: keyturn resume {view.name}"

@@ -69,6 +69,9 @@ def _sinks(view: View) -> Iterable[Finding]:
         if look.error:
             yield False, f"{sink.key} can not be read: {look.error}"
             continue
+        if look.ahead:
+            yield True, f"{sink.key} was written by this journal later than all that it knows: it is an older copy"
+            continue
         held = serves(view, sink, look)
         if held is None or held.id != view.to.id:
             what = f"version {held.number}" if held else "something that Keyturn did not write"

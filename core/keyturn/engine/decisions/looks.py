@@ -39,12 +39,17 @@ class VendorLook:
 
 @dataclass(frozen=True, kw_only=True)
 class SinkLook:
-    """A sink's place as last inspected; `error` where it could not be. `foreign`: another journal writes it."""
+    """A sink's place as last inspected; `error` where it could not be.
+
+    `foreign`: another journal writes it. `ahead`: this journal wrote it, at a time that it knows nothing of: what we
+    read is an older copy of the journal.
+    """
 
     at: float
     found: SinkInspectResponse | None = None
     error: str = ""
     foreign: bool = False
+    ahead: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -142,15 +142,23 @@ def _promote(view: View, sinks: list[FrozenSink]) -> Action | None:
         why = promotable(view, sink, view.looks.sinks[sink.key]) or ""
         if view.looks.sinks[sink.key].error:
             return Leave(step=Step.PUBLISH, kind="retry", text=f"{sink.key}: {why}")
-        return Stop(
-            step=Step.PUBLISH,
-            code="sink-foreign",
-            reason=f"{sink.key} {why}",
-            next=f"put version {view.to.number} or its predecessor back there, then: keyturn resume {view.name}",
-        )
+        return _unwritable(view, sink, why)
     if view.to.state is not State.CURRENT:
         return _accepted_now(view) or Record(bodies=_published(view))
     return effects(view, Step.PUBLISH, "promote", [s.key for s in ready])
+
+
+def _unwritable(view: View, sink: FrozenSink, why: str) -> Stop:
+    ahead = view.looks.sinks[sink.key].ahead
+    first = (
+        "point journal: at the newest copy" if ahead else f"put version {view.to.number} or its predecessor back there"
+    )
+    return Stop(
+        step=Step.PUBLISH,
+        code="journal-behind" if ahead else "sink-foreign",
+        reason=f"{sink.key} {why}",
+        next=f"{first}, then: keyturn resume {view.name}",
+    )
 
 
 def _published(view: View) -> tuple[ev.Body, ...]:
@@ -169,6 +177,8 @@ def promotable(view: View, sink: FrozenSink, look: SinkLook) -> str | None:
         return fatal[0]
     if look.foreign:
         return "is written by another journal"
+    if look.ahead:
+        return "was written by this journal later than all that it knows: it is an older copy"
     if look.found.current is None or serves(view, sink, look):
         return None
     return "serves a value that Keyturn did not write"

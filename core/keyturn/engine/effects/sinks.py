@@ -37,6 +37,7 @@ def look_at_sinks(driver: Driver, keys: Sequence[str]) -> Mapping[str, SinkLook]
             found=result.answer,
             error="" if result.done else result.why,
             foreign=result.done and _foreign(driver, result.answer),
+            ahead=result.done and _ahead(driver, sink, result.answer),
         )
         for sink, result in zip(sinks, results, strict=True)
     }
@@ -46,6 +47,18 @@ def look_at_sinks(driver: Driver, keys: Sequence[str]) -> Mapping[str, SinkLook]
 
 def _foreign(driver: Driver, found: SinkInspectResponse) -> bool:
     return found.current is not None and found.current.journal_id not in (None, driver.bench.journal.id)
+
+
+def _ahead(driver: Driver, sink: BoundSink, found: SinkInspectResponse) -> bool:
+    """Whether the place was written by this journal after the last event that we can read."""
+    held, state = found.current, driver.state
+    if held is None or held.journal_id != driver.bench.journal.id:
+        return False
+    if held.version_id in state.versions:
+        chain = found.meta.get("chain", "")
+        return chain.isdecimal() and int(chain) > state.seq
+    known = state.by_fingerprints(held.fingerprints, sink.fields)  # of a secret that was renamed and adopted
+    return known is None and held.number is not None and held.number >= state.next_number
 
 
 def carry_out(driver: Driver, action: Effects) -> None:

@@ -5,18 +5,14 @@ In a process: `with Simulator(servers=2) as sim: ...`. From another one: POST to
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import secrets
-import socket
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import uvicorn
 from starlette.applications import Starlette
 
+from keyturn.simulator import Listener
 from keyturn_pingauthorize.simulator_app import Server, faults_of
 from keyturn_pingauthorize.simulator_config import ConfigurationApi
 from keyturn_pingauthorize.simulator_faults import Fault, FaultBook
@@ -24,83 +20,6 @@ from keyturn_pingauthorize.simulator_world import Member, World
 
 SECRET = "gateway/sideband"  # noqa: S105 - a secret's name
 FIRST = "kong-20260101-9f3c"
-STOP_S_MAX = 10.0
-
-
-class Unplugged(uvicorn.Server):
-    """A server that stops as if its plug was pulled, and not a moment later."""
-
-    async def main_loop(self) -> None:
-        """Look often whether to stop."""
-        for counter in itertools.count():
-            if await self.on_tick(counter):
-                return
-            await asyncio.sleep(0.02)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drop every connection; what is under way ends with the event loop."""
-        for server in self.servers:
-            server.close()
-        for bound in sockets or []:
-            bound.close()
-        for connection in list(self.server_state.connections):
-            if connection.transport:
-                connection.transport.abort()
-
-
-class Listener:
-    """One member's server in a thread of its own. It can go down and come up again on the same port."""
-
-    def __init__(self, app: Starlette, port: int, tls: tuple[Path, Path] | None) -> None:
-        self._app, self._tls, self.port = app, tls, port
-        self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Listen; returns when connections are taken."""
-        if self._server:
-            return
-        bound = _bound(self.port)
-        self.port = bound.getsockname()[1]
-        certificate, key = self._tls or (None, None)
-        self._server = Unplugged(
-            uvicorn.Config(
-                self._app,
-                log_config=None,
-                log_level="critical",
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                http="h11",
-                loop="asyncio",
-                server_header=False,
-                ssl_certfile=certificate,
-                ssl_keyfile=key,
-            )
-        )
-        self._thread = threading.Thread(target=self._server.run, args=([bound],), daemon=True)
-        self._thread.start()
-
-    def ask_to_stop(self) -> None:
-        """Begin to stop."""
-        if self._server:
-            self._server.should_exit = self._server.force_exit = True
-
-    def stop(self) -> None:
-        """Stop listening and end what is under way."""
-        self.ask_to_stop()
-        if self._thread:
-            self._thread.join(STOP_S_MAX)
-        self._server = self._thread = None
-
-
-def _bound(port: int) -> socket.socket:
-    # asyncio switches Nagle's delay off for sockets that name their protocol, and only for those: 40 ms an answer.
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind(("127.0.0.1", port))
-    bound.listen(128)
-    return bound
 
 
 class Simulator:
@@ -118,7 +37,7 @@ class Simulator:
         self.world.create(FIRST, self._first_value)
         self.book = FaultBook()
         self._running = False
-        self._listeners = [Listener(self._app(index), port + index if port else 0, tls) for index in range(servers)]
+        self._listeners = [Listener(self._app(index), port + index if port else 0, tls=tls) for index in range(servers)]
 
     def _app(self, index: int) -> Starlette:
         api = ConfigurationApi(self.world, index, user=self._user, password=self._password)
@@ -148,8 +67,7 @@ class Simulator:
     @property
     def urls(self) -> list[str]:
         """The servers' base URLs; known once started."""
-        scheme = "https" if self._tls else "http"
-        return [f"{scheme}://127.0.0.1:{listener.port}" for listener in self._listeners]
+        return [listener.url for listener in self._listeners]
 
     @property
     def log(self) -> list[dict[str, Any]]:

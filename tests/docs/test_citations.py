@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+KINDS = ("providers", "sinks")
+OURS = {"keyturn_file"}
+"""Plugins with no wire of somebody else's."""
 PAGES = sorted(page for page in (ROOT / "docs" / "contracts").glob("*.md") if page.stem != "index")
 HEADING = re.compile(r"^#+ (?P<number>\d+(?:\.\d+)*)\.? ")
 ITEM = re.compile(r"^(?P<number>\d+)\. ")
@@ -36,9 +39,9 @@ def numbers_of(page: Path) -> set[str]:
 
 
 def sources_of(page: Path) -> list[Path]:
-    """The provider's modules, and the tests that are called after it."""
-    provider = (ROOT / "providers" / f"keyturn_{page.stem}").rglob("*.py")
-    return sorted([*provider, *(ROOT / "tests").rglob(f"*{page.stem}*.py")])
+    """The plugin's modules, and the tests that are called after it."""
+    plugin = (path for kind in KINDS for path in (ROOT / kind / f"keyturn_{page.stem}").rglob("*.py"))
+    return sorted([*plugin, *(ROOT / "tests").rglob(f"*{page.stem}*.py")])
 
 
 def cited(text: str) -> Iterator[str]:
@@ -70,15 +73,14 @@ def test_every_citation_of_a_contract_stands_on_its_page(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_provider_and_its_simulator_both_cite_the_page(page: Path) -> None:
+def test_a_plugin_and_its_simulator_both_cite_the_page(page: Path) -> None:
     citing = {path.stem for path in sources_of(page) if any(cited(path.read_text()))}
     assert {name.startswith("simulator") for name in citing} == {True, False}
 
 
-def test_pages_and_providers_are_called_alike() -> None:
-    assert {f"keyturn_{page.stem}" for page in PAGES} == {
-        folder.name for folder in (ROOT / "providers").glob("keyturn_*")
-    }
+def test_pages_and_plugins_are_called_alike() -> None:
+    plugins = {folder.name for kind in KINDS for folder in (ROOT / kind).glob("keyturn_*")}
+    assert {f"keyturn_{page.stem}" for page in PAGES} == plugins - OURS
 
 
 def test_no_module_names_a_contract_page_that_does_not_exist() -> None:
@@ -94,5 +96,6 @@ def test_no_module_names_a_contract_page_that_does_not_exist() -> None:
 def test_a_wrong_number_would_be_noticed() -> None:
     assert list(cited("# Contract 3.1, 3.4 and 12: so\n")) == ["3.1", "3.4", "12"]
     assert list(cited("    # it is so (contract\n    # section 99.9)\n")) == ["99.9"]
-    assert {"3.4", "8", "10.12"} <= numbers_of(PAGES[0])
-    assert not {"3.10", "10.24", "11"} & numbers_of(PAGES[0])
+    numbers = numbers_of(ROOT / "docs" / "contracts" / "pingauthorize.md")
+    assert {"3.4", "8", "10.12"} <= numbers
+    assert not {"3.10", "10.24", "11"} & numbers

@@ -45,6 +45,7 @@ from keyturn.plugins.provider import (
     SettleResponse,
     Waiting,
 )
+from keyturn.plugins.simulator import RunningSimulator
 from keyturn.plugins.sink import (
     DiscardRequest,
     DiscardResponse,
@@ -118,6 +119,7 @@ __all__ = [
     "RetireRequest",
     "RetireResponse",
     "Revoke",
+    "RunningSimulator",
     "Seconds",
     "Secret",
     "Seen",

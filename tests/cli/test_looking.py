@@ -13,7 +13,7 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -369,11 +369,11 @@ def test_the_escrow_never_overwrites_and_never_writes_to_a_terminal(adopted: Rig
 # setting up
 
 
-def run_in(folder: Path, *args: str) -> Ran:
+def run_in(folder: Path, *args: str, program: Sequence[str] = PROGRAM) -> Ran:
     """The program in a folder, without an estate."""
     environment = {name: text for name, text in os.environ.items() if not name.startswith("KEYTURN_")}
     done = subprocess.run(
-        [*PROGRAM, *args], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+        [*program, *args], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     return Ran(code=done.returncode, out=done.stdout, err=done.stderr)
 

@@ -201,10 +201,10 @@ class Estate:
         just being made. Of two made at once the first one stays.
         """
         if (kind, account.name) not in self._made:
-            self._made.setdefault((kind, account.name), self._make(kind, account))
+            self._made.setdefault((kind, account.name), self._make(account))
         return self._made[kind, account.name]
 
-    def _make(self, kind: Kind, account: Account) -> Any:
+    def _make(self, account: Account) -> Any:
         context = PluginContext(
             resolver=self.resolver.resolve,
             now=self.bench.journal.now,
@@ -220,8 +220,9 @@ class Estate:
     @cached_property
     def _scratch(self) -> Path:
         base = os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm"  # noqa: S108 - memory, never disk; the folder is private
-        folder = private_folder(Path(base) / f"keyturn-{os.getuid()}")
-        sweep(folder)
+        folder = Path(base) / f"keyturn-{os.getuid()}"
+        if folder.exists():  # who needs it makes it: most runs write nothing at all
+            sweep(private_folder(folder))
         return folder
 
     def names(self, globs: Iterable[str] = ()) -> list[str]:
@@ -295,4 +296,12 @@ def open_estate(
 def _operator() -> str:
     """Who acts: the person behind sudo where there is one, at this host."""
     user = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME")
-    return f"{user or getpass.getuser()}@{socket.gethostname()}"
+    return f"{user or _user()}@{socket.gethostname()}"
+
+
+def _user() -> str:
+    """A container's user may have a number and no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

@@ -42,7 +42,8 @@ class Plugin:
     `account` are the options under `providers:` or `sinks:`; `target` those of one secret (a provider's `target:`, a
     sink's place). `traits` and `subject` are pure functions of both. `load` imports the implementation and returns a
     factory: `load()(context, account)`. `simulator` imports the vendor's simulator, where there is one. `place` (sinks)
-    gives the target options that PATH means in a reference `SINK:PATH#FIELD`, from account and path; pure.
+    gives the target options that PATH means in a reference `SINK:PATH#FIELD`, from account and path; pure. `extras`
+    names the optional verbs it has (`make`, `reset`); `requires` is what pip installs where a library of it is missing.
     """
 
     kind: Kind
@@ -56,6 +57,7 @@ class Plugin:
     subject: Callable[[Any, Any], str] | None = None
     place: Callable[[Any, str], Mapping[str, Any]] | None = None
     extras: tuple[str, ...] = ()
+    requires: str = ""
     commands: Callable[[], Any] | None = None
     simulator: Callable[[], Any] | None = None
 

@@ -202,6 +202,14 @@ def _factory(plugin: Plugin) -> Callable[..., Any]:
     shown = f"{plugin.kind} {plugin.name}"
     try:
         factory = plugin.load()
+    except ModuleNotFoundError as error:
+        if not plugin.requires:
+            raise _broken(shown, f"its implementation did not load: {_as_text(error)}") from error
+        raise UsageError(
+            "extra-missing",
+            f"the {shown} needs more packages: {error.name} is missing",
+            hint=f"pip install '{plugin.requires}'",
+        ) from error
     except (Exception, SystemExit) as error:
         raise _broken(shown, f"its implementation did not load: {_as_text(error)}") from error
     if not callable(factory):

@@ -17,7 +17,7 @@ from keyturn.cli.options import NEW_FILE
 @click.option("--initial", type=NEW_FILE, metavar="FILE", help="Write the values in use already to a new private file.")
 @click.pass_obj
 def simulate(session: Session, vendor: str, pairs: tuple[str, ...], port: int | None, initial: Path | None) -> None:
-    """Run the simulator of VENDOR (a provider's name) on loopback, until Ctrl-C.
+    """Run the simulator of VENDOR (the name of a provider or a sink) on loopback, until Ctrl-C.
 
     Prints its URLs, what to export, and a piece of configuration.
     """

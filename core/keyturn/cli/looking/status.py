@@ -10,6 +10,7 @@ from typing import Any
 
 from keyturn.cli.app import Report
 from keyturn.cli.estate import Estate
+from keyturn.cli.looking.places import Place, places
 from keyturn.clock import iso
 from keyturn.config import ManagedSecret
 from keyturn.engine.rounds import facts
@@ -31,7 +32,7 @@ class Standing:
     status: str
     next: str
     state: Mapping[str, Any]
-    sinks: Mapping[str, int | None]
+    places: tuple[Place, ...] = ()
     missing: tuple[str, ...] = ()
     due: Due | None = None
     paused_until: float | None = None
@@ -125,7 +126,7 @@ def judge(
         status=status,
         next=_next(name, status, state, secret, when),
         state=state,
-        sinks=_sinks(state, secret),
+        places=places(state, secret),
         missing=_missing(state),
         due=when,
         paused_until=until if until > now else None,
@@ -142,7 +143,6 @@ def _unconfigured(row: Summary) -> Standing:
         status="stuck",
         next=f"put {row.secret} back into the configuration, then: keyturn abandon {row.secret} --reason TEXT",
         state=row.state,
-        sinks={},
         missing=_missing(row.state),
         problems=("a rotation is in flight, and the configuration no longer names this secret",),
         attention=frozenset({"stuck"}),
@@ -165,23 +165,6 @@ def _missing(state: Mapping[str, Any]) -> tuple[str, ...]:
     held = rotation["published_at"] and any(v["state"] == "previous" and not v["refused"] for v in state["versions"])
     wanted = waiting["missing"] if waiting else rotation["required"] if held else ()
     return tuple(name for name in wanted if name not in state["acks"])
-
-
-def _sinks(state: Mapping[str, Any], secret: ManagedSecret | None) -> dict[str, int | None]:
-    """Each configured place, and the number of the version it serves as far as the journal knows."""
-    versions = {v["id"]: v["number"] for v in state.get("versions", ())}
-    current = next((v for v in state.get("versions", ()) if v["state"] == "current"), None)
-    rotation = state.get("rotation")
-    published = rotation["sinks"] if rotation and current and rotation["to"] == current["id"] else None
-    older = max((number for number in versions.values() if current and number < current["number"]), default=None)
-
-    def serves(key: str) -> int | None:
-        if current is None:
-            return None
-        return current["number"] if published is None or published.get(key) else older
-
-    keys = [f"{binding.sink}:{binding.subject}" for binding in secret.sinks] if secret else []
-    return {key: serves(key) for key in keys}
 
 
 def _next(name: str, status: str, state: Mapping[str, Any], secret: ManagedSecret | None, when: Due | None) -> str:
@@ -228,7 +211,7 @@ def as_data(one: Standing) -> dict[str, Any]:
         "status": one.status,
         "current": one.current["number"] if one.current else None,
         "valid": [_version_data(version) for version in one.valid],
-        "sinks": [{"place": key, "serves": number} for key, number in one.sinks.items()],
+        "sinks": [place.as_data() for place in one.places],
         "missing": list(one.missing),
         "waiting": waiting and {**{k: waiting[k] for k in ("step", "kind", "text")}, "until": _iso(waiting["until"])},
         "stuck": stuck and {"code": stuck["code"], "reason": stuck["reason"]},
@@ -278,7 +261,7 @@ def lines(one: Standing) -> list[str]:
     found = [f"{one.secret}  {_headline(one)}"]
     found += [f"  problem  {problem}" for problem in one.problems]
     found += [f"  valid    {_version_line(version)}" for version in one.valid] or ["  valid    nothing that we know of"]
-    found += [f"  serving  {key}: {_served(one, number)}" for key, number in one.sinks.items() if one.current]
+    found += [f"  serving  {place.line}" for place in one.places if one.current]
     if one.stuck:
         found.append(f"  stuck    {one.stuck['reason']}")
     elif one.waiting:
@@ -303,12 +286,6 @@ def _version_line(version: Mapping[str, Any]) -> str:
     parts += [f"until {iso(version['expires_at'])}"] if version["expires_at"] else []
     parts += [f"seen accepted at {', '.join(version['accepted'])}"] if version["accepted"] else []
     return ", ".join(parts)
-
-
-def _served(one: Standing, number: int | None) -> str:
-    behind = one.current is not None and number != one.current["number"]
-    known = "an older version" if number is None else f"version {number}"
-    return f"{known}, behind" if behind else known
 
 
 def _debt_line(debt: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from keyturn.cli.app import Report, Session
 from keyturn.cli.progress import coloured
 from keyturn.cli.setting_up.init import unwritable
 from keyturn.cli.setting_up.play import Demo
+from keyturn.cli.setting_up.stage import sinks
 from keyturn.clock import SystemClock
 from keyturn.errors import StuckError, UsageError
 from keyturn.files import private_folder
@@ -24,17 +26,36 @@ from keyturn.plugins.registry import Registry
 COLUMNS = ("secret", "provider", "overlap", "outcome", "issued", "published", "retired", "old_refused", "outage_ms")
 
 
-def report(session: Session, folder: Path | None) -> Report:
-    """The answer of `keyturn demo`; exit 5 unless every rotation is done. Raises UsageError `folder-used`."""
+def report(session: Session, folder: Path | None, named: Sequence[str]) -> Report:
+    """The answer of `keyturn demo`; exit 5 unless every rotation is done.
+
+    Raises UsageError `folder-used`, or why a named sink can not be had.
+    """
+    registry = Registry()
+    found, left_out = sinks(registry, named)
     place = _folder(folder)
     session.say(f"working in {place}")
+    for one in left_out:
+        session.say(one.line)
     demo = Demo(
-        folder=place, registry=Registry(), clock=SystemClock(), say=session.say, bold=lambda text: _bold(session, text)
+        folder=place,
+        registry=registry,
+        clock=SystemClock(),
+        sinks=found,
+        all_sinks=bool(named),
+        left_out=left_out,
+        say=session.say,
+        bold=lambda text: _bold(session, text),
     )
     rows = demo.play()
     done = bool(rows) and all(row["outcome"] == "done" for row in rows)
     return Report(
-        data={"rotations": rows, "folder": str(place)},
+        data={
+            "rotations": rows,
+            "sinks": [{"name": shelf.name, "kind": shelf.plugin.name} for shelf in demo.shelves],
+            "left_out": [asdict(one) for one in demo.left_out],
+            "folder": str(place),
+        },
         text=f"\n{table(rows)}\n\n  next: {_look(place)}   (README.md there has more)",
         exit_code=0 if done else StuckError.exit_code,
         error=None if done else _incomplete(place),

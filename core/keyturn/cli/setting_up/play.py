@@ -6,17 +6,29 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from keyturn.cli.setting_up.simulate import RunningSimulator, made, running
+from keyturn.cli.setting_up.readme import readme
+from keyturn.cli.setting_up.stage import (
+    FILE,
+    FILES,
+    SERVED,
+    Cast,
+    LeftOut,
+    Shelf,
+    on_shelf,
+    on_stage,
+    places,
+    with_files,
+)
 from keyturn.clock import Clock
-from keyturn.errors import KeyturnError
+from keyturn.errors import KeyturnError, UsageError
 from keyturn.files import private_folder, write_private
 from keyturn.plugins.hookspecs import Kind, Plugin
 from keyturn.plugins.registry import Registry
@@ -25,50 +37,31 @@ HOLD = "2s"
 FINISH_S_MAX = 40.0
 PAUSE_S = 0.3
 CHILD_S_MAX = 60.0
-SINK = "files"
 CONSUMER = "gateway"
 POLICY: Mapping[str, Any] = {
     "rotate": {"every": "30d", "from": "2026-01-04"},
     "overlap": {"hold": HOLD, "accept_outage": "60s"},
     "consumers": [{"name": CONSUMER, "acknowledge": "required"}],
 }
-README = """\
-# What the demo left behind
-
-The simulated vendors are gone, the rest is real: a configuration, a journal, an age identity, and the files that
-consumers read (`served/`). In this folder try, once `keyturn` is on your path (`export PATH={path}:$PATH`):
-
-    keyturn status
-    keyturn history {name}
-    keyturn audit verify
-    keyturn audit export
-    keyturn escrow list
-    keyturn plan
-    keyturn check
-
-`keyturn simulate VENDOR` runs a vendor again; its new address goes into `keyturn.yaml`.
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cast:
-    """One simulated vendor and what it wants configured."""
-
-    plugin: Plugin
-    simulator: RunningSimulator
-    configuration: Mapping[str, Any]
 
 
 @dataclass(kw_only=True)
 class Demo:
-    """One run. `say` gets lines for people, the commands `bold`; `rows` is the result, one rotation each."""
+    """One run. `say` gets lines for people, the commands `bold`; `rows` is the result, one rotation each.
+
+    A sink that does not start is left out, unless `all_sinks` are wanted.
+    """
 
     folder: Path
     registry: Registry
     clock: Clock
+    sinks: Sequence[Plugin]
+    all_sinks: bool
     say: Callable[[str], None]
     bold: Callable[[str], str] = str
     rows: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    shelves: list[Shelf] = field(default_factory=list)
     _kinds: dict[str, str] = field(default_factory=dict)
     _seen_at: str = ""
 
@@ -76,7 +69,9 @@ class Demo:
         """Everything from `init` to `audit verify`. Simulators stop whatever happens."""
         with ExitStack() as stack:
             self.type("init")
-            cast = [stack.enter_context(self._on_stage(plugin)) for plugin in self._vendors()]
+            cast = [stack.enter_context(self._simulated(plugin)) for plugin in self._vendors()]
+            for plugin in self.sinks:
+                self._publish_to(plugin, stack)
             self._configure(cast)
             initial = {name: one for each in cast for name, one in each.simulator.initial.items()}
             self._adopt(initial)
@@ -108,25 +103,32 @@ class Demo:
             if plugin.simulator:
                 yield plugin
 
-    def _on_stage(self, plugin: Plugin) -> _OnStage:
+    def _simulated(self, plugin: Plugin) -> AbstractContextManager[Cast]:
         self.say(f"simulating {plugin.name}: {plugin.summary}")
-        return _OnStage(plugin, self.folder)
+        return on_stage(plugin, self.folder)
+
+    def _publish_to(self, plugin: Plugin, stack: ExitStack) -> None:
+        try:
+            self.shelves.append(stack.enter_context(on_shelf(plugin, self.folder)))
+        except UsageError as error:
+            if self.all_sinks:
+                raise
+            self.left_out.append(LeftOut.of(plugin.name, error))
+            self.say(self.left_out[-1].line)
+        else:
+            self.say(f"publishing to {plugin.name}: {plugin.summary}")
 
     def _configure(self, cast: list[Cast]) -> None:
         """Complete what `init` wrote, as an operator would with an editor."""
-        served = private_folder(self.folder / "served")
-        whole: dict[str, Any] = {
-            "providers": {},
-            "sinks": {SINK: {"kind": "file", "folder": served.name}},
-            "secrets": {},
-        }
+        whole: dict[str, Any] = {"providers": {}, "sinks": {}, "secrets": {}}
+        for shelf in self.shelves:
+            whole["sinks"][shelf.name] = with_files(shelf.account, self._keep_logins(shelf.environment))
         for each in cast:
-            logins = self._keep_logins(each.simulator.environment)
-            configuration = _with_files(each.configuration, logins)
+            configuration = with_files(each.configuration, self._keep_logins(each.simulator.environment))
             whole["providers"] |= configuration["providers"]
             self._kinds |= dict.fromkeys(configuration["providers"], each.plugin.name)
             for name, secret in configuration["secrets"].items():
-                whole["secrets"][name] = {**POLICY, **secret, "sinks": _places(each, name, secret)}
+                whole["secrets"][name] = {**POLICY, **secret, "sinks": places(each, name, self.shelves)}
         path = self.folder / "keyturn.yaml"
         write_private(path, path.read_bytes() + b"\n" + yaml.safe_dump(whole, sort_keys=False).encode())
 
@@ -138,24 +140,32 @@ class Demo:
         return {f"env:{name}": f"file:state/logins/{name}" for name in environment}
 
     def _adopt(self, initial: Mapping[str, Mapping[str, Any]]) -> None:
-        """Consumers read the values in use from their files; Keyturn takes them over from there."""
+        """Take over the values in use: from the files that consumers read, where there are files.
+
+        The other sinks are empty; adopting copies the value there.
+        """
+        files = next((shelf for shelf in self.shelves if shelf.plugin.name == FILE), None)
         for name, one in initial.items():
-            file = self.folder / "served" / _file_of(name)
-            private_folder(file.parent)
-            write_private(file, json.dumps(one["bundle"]).encode())
+            value = json.dumps(one["bundle"])
             known = [text for key in ("handle", "slot") if one.get(key) for text in (f"--{key}", str(one[key]))]
-            self.type("adopt", name, "--from-sink", SINK, *known)
+            if files is None:
+                self.type("adopt", name, "--from-stdin", *known, stdin=value)
+                continue
+            file = self.folder / SERVED / files.path(name)
+            private_folder(self.folder / SERVED)
+            private_folder(file.parent)
+            write_private(file, value.encode())
+            self.type("adopt", name, "--from-sink", FILES, *known)
 
     def _leave_readme(self, names: list[str]) -> None:
-        text = README.format(name=names[0] if names else "NAME", path=Path(sys.executable).parent)
-        write_private(self.folder / "README.md", text.encode())
+        write_private(self.folder / "README.md", readme(names, self.shelves).encode())
 
     # what is done
 
-    def type(self, *args: str) -> None:
+    def type(self, *args: str, stdin: str = "") -> None:
         """One ordinary command, shown with what it says."""
         self.say("\n" + self.bold(f"$ keyturn {' '.join(args)}"))
-        done = self._child(args)
+        done = self._child(args, stdin)
         self.say((done.stderr + done.stdout).rstrip())
 
     def _finish(self) -> None:
@@ -194,13 +204,13 @@ class Demo:
             **{name: rotation.get(name) for name in names},
         }
 
-    def _child(self, args: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    def _child(self, args: tuple[str, ...], stdin: str = "") -> subprocess.CompletedProcess[str]:
         environment = {name: value for name, value in os.environ.items() if name != "KEYTURN_CONFIG"}
         return subprocess.run(
             [sys.executable, "-P", "-m", "keyturn", *args],
             cwd=self.folder,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=CHILD_S_MAX,
@@ -208,50 +218,5 @@ class Demo:
         )
 
 
-class _OnStage:
-    """A vendor's simulator, running."""
-
-    def __init__(self, plugin: Plugin, folder: Path) -> None:
-        self._plugin, self._folder, self._stack = plugin, folder, ExitStack()
-
-    def __enter__(self) -> Cast:
-        simulator = self._stack.enter_context(running(made(self._plugin, {})))
-        return Cast(plugin=self._plugin, simulator=simulator, configuration=simulator.configuration(self._folder))
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-
 def _ended(one: Mapping[str, Any]) -> bool:
     return bool(one["rotation"] and one["rotation"]["outcome"])
-
-
-def _file_of(name: str) -> str:
-    return f"{name}.json"
-
-
-def _places(each: Cast, name: str, secret: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One file for the value, and one for each artefact."""
-    artefacts = _artefacts(each, secret)
-    return [
-        {"to": SINK, "path": _file_of(name)},
-        *({"to": SINK, "path": f"{name}.{one}", "fields": [one]} for one in artefacts),
-    ]
-
-
-def _artefacts(each: Cast, secret: Mapping[str, Any]) -> tuple[str, ...]:
-    plugin, account = each.plugin, each.configuration["providers"][secret["provider"]]
-    options = {key: value for key, value in account.items() if key != "kind"}
-    made_account = plugin.account.model_validate(options) if plugin.account else None
-    made_target = plugin.target.model_validate(secret.get("target", {})) if plugin.target else None
-    traits: Any = plugin.traits(made_account, made_target) if plugin.traits else None
-    return tuple(traits.artefacts) if traits else ()
-
-
-def _with_files(data: Any, logins: Mapping[str, str]) -> Any:
-    """The same configuration with `file:` references for the simulators' `env:` ones."""
-    if isinstance(data, Mapping):
-        return {key: _with_files(value, logins) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_with_files(value, logins) for value in data]
-    return logins.get(data, data) if isinstance(data, str) else data

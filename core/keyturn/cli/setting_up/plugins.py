@@ -109,12 +109,18 @@ def run_plugin(session: Session, name: str, args: Sequence[str]) -> Report | Non
     return answer if isinstance(answer, Report) else None
 
 
+def named(found: Registry, name: str, kinds: Sequence[Kind]) -> Plugin:
+    """The plugin of this name, of the first of these kinds that has one. Raises UsageError."""
+    listed = [one for one in found.listed() if one.kind in kinds]
+    claimed = {one.kind for one in listed if one.name == name}
+    if not claimed:
+        hint = suggestion(name, {one.name for one in listed})
+        raise UsageError("plugin-unknown", f"there is no plugin called {name}", hint=hint)
+    return found.find(min(claimed, key=kinds.index), name)
+
+
 def _with_commands(found: Registry, name: str) -> Plugin:
-    claims = [one for one in found.listed() if one.name == name and one.kind is not Kind.OVERLAP]
-    if not claims:
-        known = {one.name for one in found.listed() if one.kind is not Kind.OVERLAP}
-        raise UsageError("plugin-unknown", f"there is no plugin called {name}", hint=suggestion(name, known))
-    plugin = found.find(claims[0].kind, name)
+    plugin = named(found, name, (Kind.PROVIDER, Kind.SINK))
     if plugin.commands is None:
         raise UsageError("no-commands", f"{name} brings no commands of its own", hint="keyturn --help lists ours")
     return plugin

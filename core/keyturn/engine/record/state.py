@@ -87,7 +87,10 @@ class AttemptState:
 
 @dataclass(frozen=True, kw_only=True)
 class RotationState:
-    """The latest rotation, in flight or ended. `calls` are finished effects as (verb, target, version)."""
+    """The latest rotation, in flight or ended. `calls` are finished effects as (verb, target, version).
+
+    `failed` says of each place where a promote did not work why not, the last time; it may have worked since.
+    """
 
     id: str
     mode: Mode
@@ -104,6 +107,7 @@ class RotationState:
     attempts: tuple[AttemptState, ...] = ()
     calls: frozenset[tuple[str, str, str]] = frozenset()
     sent: frozenset[tuple[str, str, str]] = frozenset()
+    failed: Mapping[str, str] = field(default_factory=dict)
     reissues: int = 0
     issue_sent_at: float | None = None
     issued_at: float | None = None

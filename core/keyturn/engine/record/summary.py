@@ -94,7 +94,8 @@ def _rotation(rotation: RotationState) -> dict[str, Any]:
         },
         "stuck": stuck and {"code": stuck.code, "reason": stuck.reason, "next": stuck.next},
         "required": [one.name for one in rotation.plan.consumers if one.acknowledge],
-        "sinks": {sink.key: ("promote", sink.key, rotation.to) in rotation.calls for sink in rotation.plan.sinks},
+        "sinks": _places(rotation),
+        "failed": dict(rotation.failed),
         "ended": end
         and {
             "outcome": end.outcome,
@@ -106,3 +107,9 @@ def _rotation(rotation: RotationState) -> dict[str, Any]:
             "reason": end.reason,
         },
     }
+
+
+def _places(rotation: RotationState) -> dict[str, bool]:
+    """Whether each place was published to: those of the plan, and those that were repaired since."""
+    served = {target for verb, target, version in rotation.calls if verb == "promote" and version == rotation.to}
+    return {sink.key: False for sink in rotation.plan.sinks} | dict.fromkeys(sorted(served), True)

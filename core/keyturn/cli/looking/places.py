@@ -1,0 +1,60 @@
+"""What each configured place serves as far as the journal knows: nothing is asked. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from keyturn.config import ManagedSecret
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One place of a secret. `serves` is a version's number; `why` is said of a promote that did not work.
+
+    `state`: `published` (of the current version), `behind`, `failed` (tried in vain); None without a current version.
+    """
+
+    key: str
+    serves: int | None = None
+    state: str | None = None
+    why: str | None = None
+
+    @property
+    def line(self) -> str:
+        """For people: which version was published here last."""
+        version = "not published yet" if self.serves is None else f"version {self.serves}, as published"
+        behind = "; behind" if self.serves is not None and self.state != "published" else ""
+        return f"{self.key}: {version}{behind}{f': {self.why}' if self.why else ''}"
+
+    def as_data(self) -> dict[str, Any]:
+        """As one JSON object."""
+        return {"place": self.key, "serves": self.serves, "state": self.state, "why": self.why}
+
+
+def places(state: Mapping[str, Any], secret: ManagedSecret | None) -> tuple[Place, ...]:
+    """The configured places of a secret whose summary row says `state`."""
+    keys = [f"{binding.sink}:{binding.subject}" for binding in secret.sinks] if secret else []
+    current = next((v for v in state.get("versions", ()) if v["state"] == "current"), None)
+    if current is None:
+        return tuple(Place(key=key) for key in keys)
+    rotation = state.get("rotation")
+    if not rotation or rotation["to"] != current["id"]:
+        return tuple(Place(key=key, serves=current["number"], state="published") for key in keys)
+    return tuple(_in_rotation(key, current["number"], _older(state, current), rotation) for key in keys)
+
+
+def _in_rotation(key: str, current: int, older: int | None, rotation: Mapping[str, Any]) -> Place:
+    """A place that the latest rotation published to, or did not yet, or does not know."""
+    if rotation["sinks"].get(key):
+        return Place(key=key, serves=current, state="published")
+    serves = older if key in rotation["sinks"] else None
+    why = rotation.get("failed", {}).get(key)
+    why = why and why.removeprefix(f"{key}: ")
+    return Place(key=key, serves=serves, state="behind" if why is None else "failed", why=why)
+
+
+def _older(state: Mapping[str, Any], current: Mapping[str, Any]) -> int | None:
+    numbers = (v["number"] for v in state["versions"] if v["id"] != current["id"] and v["state"] == "previous")
+    return max(numbers, default=None)

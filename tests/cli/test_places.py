@@ -1,0 +1,79 @@
+"""What `status` says of each place: published, behind, or failed with the reason. From outside, with two file sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.rig import Ran, Rig, estate
+from cli.test_looking import adopt, only, run
+from keyturn_pingauthorize.simulator import SECRET
+
+GOOD: dict[str, Any] = {"kind": "file", "folder": "second"}
+BAD = {**GOOD, "group": "no-such-group", "file_mode": "0640"}
+"""Staging works there, promoting does not: the group is looked up when consumers are to see the file."""
+WHY = "there is no group no-such-group"
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Rig]:
+    """Version 1 is current in two sinks."""
+    (tmp_path / "second").mkdir(mode=0o700)
+    places = [{"to": "custody", "path": "sideband.json"}, {"to": "second", "path": "sideband.json"}]
+    with estate(tmp_path, overlap={"hold": "1h"}, sinks=places) as rig:
+        second(rig, GOOD)
+        adopt(rig)
+        yield rig
+
+
+def second(rig: Rig, options: dict[str, Any]) -> None:
+    rig.more["sinks"] = {"custody": {"kind": "file", "folder": "custody"}, "second": options}
+    rig.write()
+
+
+def said(ran: Ran) -> list[tuple[str, Any, Any, Any]]:
+    """Of each place: its sink, the version it serves, its state, and why."""
+    found = only(ran)["sinks"]
+    return [(one["place"].partition(":")[0], one["serves"], one["state"], one["why"]) for one in found]
+
+
+def test_a_place_whose_promote_failed_is_behind_and_says_why_until_a_run_has_mended_it(two: Rig) -> None:
+    second(two, BAD)
+    assert run(two, "rotate", SECRET, "--yes").code == 6
+    ((_, *first), (_, serves, state, why)) = said(run(two, "status", "--json"))
+    assert first == [2, "published", None]
+    assert (serves, state) == (1, "failed")
+    assert WHY in why
+    text = run(two, "status").out
+    assert "custody/sideband.json: version 2, as published\n" in text
+    assert f"second/sideband.json: version 1, as published; behind: {why}\n" in text
+    second(two, GOOD)
+    assert run(two, "run").code == 0
+    assert said(run(two, "status", "--json")) == [("custody", 2, "published", None), ("second", 2, "published", None)]
+
+
+def test_a_failed_place_that_is_repaired_alone_is_published(two: Rig) -> None:
+    second(two, BAD)
+    assert run(two, "rotate", SECRET, "--yes").code == 6
+    second(two, GOOD)
+    assert run(two, "repair", SECRET, "--sink", "second").code == 0
+    assert said(run(two, "status", "--json"))[1] == ("second", 2, "published", None)
+
+
+def test_a_place_that_the_rotation_does_not_know_is_behind_until_it_is_repaired(two: Rig) -> None:
+    assert run(two, "rotate", SECRET, "--yes").code == 0
+    places = [{"to": "custody", "path": "sideband.json"}, {"to": "second", "path": "another.json"}]
+    two.write(sinks=places)
+    assert said(run(two, "status", "--json"))[1] == ("second", None, "behind", None)
+    assert "another.json: not published yet\n" in run(two, "status").out
+    assert run(two, "repair", SECRET).code == 0
+    assert said(run(two, "status", "--json"))[1] == ("second", 2, "published", None)
+
+
+def test_what_nobody_adopted_is_served_by_nobody(tmp_path: Path) -> None:
+    with estate(tmp_path) as rig:
+        assert said(run(rig, "status", "--json")) == [("custody", None, None, None)]
+        assert "serving" not in run(rig, "status").out

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import final
 
-from keyturn.errors import NotSent
+from keyturn.errors import NotSent, UsageError
 from keyturn.files import private_folder, write_private
 from keyturn.http import HttpClient
 from keyturn.plugins.context import Finished
@@ -47,7 +47,10 @@ class PluginContext:
 
     def resolve(self, reference: str) -> Secret:
         """The value behind a reference. Raises NotSent where it does not resolve."""
-        return self._resolver(reference)
+        try:
+            return self._resolver(reference)
+        except UsageError as error:
+            raise NotSent(str(error), code=error.code) from None
 
     def http(
         self,

@@ -28,6 +28,7 @@ def problems(seen: Seen, account: Account, path: str) -> tuple[Problem, ...]:
         *_unreadable(seen.look, account, path),
         *_folder(seen, path),
         *_foreign_pending(seen.look, account, path),
+        *_left_over(seen.look, account, path),
         *_compares(seen, account, path),
         *_kept(seen, account, path),
     )
@@ -66,6 +67,17 @@ def _foreign_pending(look: Look, account: Account, path: str) -> Iterator[Proble
             code="pending-foreign",
             text=f"{place} holds something that Keyturn did not write",
             hint=f"move it away, then: bao kv metadata delete -mount={account.mount} {place}",
+        )
+
+
+def _left_over(look: Look, account: Account, path: str) -> Iterator[Problem]:
+    pending, current = look.front.pending, look.current
+    if pending and current and pending.version_id and pending.version_id == current.version_id:
+        yield Problem(
+            code="pending-left-over",
+            text=f"{account.pending}/{path} still holds a copy of what is served: a clean-up was cut short",
+            fatal=False,
+            hint="the next rotation clears it",
         )
 
 

@@ -35,6 +35,9 @@ from keyturn_vault.tidying import New, leftovers
 SHOWN_MAX = 10
 """How many earlier versions `inspect` answers with."""
 
+CLEANING_PAUSES_S = (0.3, 1.0)
+"""A clean-up is tried once more after each of these."""
+
 OLDER_MAX = 110
 """How many are looked at where one is searched for: more than a configuration can ask to be kept."""
 
@@ -202,17 +205,22 @@ class VaultSink:
 
     def _quietly(self, new: New, calls: Sequence[Callable[[], None]]) -> None:
         """Make calls on which nothing depends: what fails is left for the next promote, which looks again."""
+        failed = {code for code in side_by_side([partial(self._tried, call) for call in calls]) if code}
+        if failed:
+            self._context.note("left-over", {"version": new.version.id, "because": ", ".join(sorted(failed))})
 
-        def tried(call: Callable[[], None]) -> str:
+    def _tried(self, call: Callable[[], None]) -> str:
+        """Make one clean-up call, which may be repeated, a few times: a server that restarts is back in a moment."""
+        for pause_s in (*CLEANING_PAUSES_S, 0.0):
             try:
                 call()
             except PluginError as error:
-                return error.code
-            return ""
-
-        failed = {code for code in side_by_side([partial(tried, call) for call in calls]) if code}
-        if failed:
-            self._context.note("left-over", {"version": new.version.id, "because": ", ".join(sorted(failed))})
+                if isinstance(error, Refused) or not pause_s:
+                    return error.code
+            else:
+                return ""
+            self._context.wait(lambda: False, every_s=pause_s, at_most_s=pause_s)
+        return ""
 
     def _shelf(self, call: SinkCall) -> Shelf:
         """The place, once it is known that it can be one. Raises Refused, NotSent."""

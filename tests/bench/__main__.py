@@ -32,6 +32,7 @@ STARTS = 15
 SECRETS = 1_000
 APPENDS = 500
 LEASE_S = 3_600.0
+TESTS = Path(__file__).parents[1]
 
 
 def timed_ms(do: Callable[[], object]) -> float:
@@ -150,9 +151,15 @@ def insert(connection: sqlite3.Connection, draft: Draft) -> None:
     connection.execute("INSERT INTO event VALUES (?)", (json.dumps(dict(draft.data)),))
 
 
+def publish_into_three_sinks(folder: Path) -> str:
+    """See `bench.publish`: in a process whose path is that of the tests."""
+    argv = [sys.executable, "-m", "bench.publish", str(folder)]
+    return subprocess.run(argv, cwd=TESTS, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
 def measures() -> Iterator[str]:
     """All of them, each in a folder of its own."""
-    for measure in (help_against_nothing, status_of_many, appends_against_bare_inserts):
+    for measure in (help_against_nothing, status_of_many, appends_against_bare_inserts, publish_into_three_sinks):
         with TemporaryDirectory(prefix="keyturn-bench-") as folder:
             yield measure(Path(folder))
 

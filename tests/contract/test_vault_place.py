@@ -123,16 +123,25 @@ class TestLostAnswers(BehindProxy):
     def test_a_failing_clean_up_is_no_failure_and_the_next_promote_makes_up_for_it(self) -> None:
         expected, sink = self.serve(1), self.behind()
         sink.stage(self.staging(2))
-        self.proxy.fault("cut_before", On("DELETE"))
-        self.proxy.fault("cut_before", On("POST", "/destroy/"))
+        self.proxy.fault("cut_before", On("DELETE"), times=None)
+        self.proxy.fault("cut_before", On("POST", "/destroy/"), times=None)
         assert not sink.promote(self.promotion(2, expected, keep=0)).already
+        self.proxy.clear()
         seen = self.look()
         assert seen.pending is None, "what is current is not pending"
+        assert "pending-left-over" in [problem.code for problem in seen.problems]
         assert self.exists(f"kv/data/keyturn-pending/{self.prefix}/place")
         assert self.previous() == [id_of(1)]
         assert self.promote(2, seen.current, keep=0).already
         assert not self.exists(f"kv/data/keyturn-pending/{self.prefix}/place")
         assert self.previous() == []
+
+    def test_a_clean_up_is_tried_again_when_the_server_is_back_in_a_moment(self) -> None:
+        expected, sink = self.serve(1), self.behind()
+        sink.stage(self.staging(2))
+        self.proxy.fault("cut_before", On("DELETE"), times=2)
+        assert not sink.promote(self.promotion(2, expected)).already
+        assert not self.exists(f"kv/data/keyturn-pending/{self.prefix}/place")
 
     def test_reads_are_tried_again_and_changes_are_not(self) -> None:
         self.serve(1)

@@ -42,6 +42,7 @@ SHAPES: Mapping[str, Shape] = {
     **{name: Shape("plugin", ("code", None), ("why", 0)) for name in ("NotSent", "Refused", "Conflict", "Doubt")},
     "unsure": Shape("plugin", ("code", None), ("why", 0)),
     "_Failure": Shape("plugin", ("code", None), ("why", None)),
+    "Failure": Shape("plugin", ("code", None), ("why", None)),
     "Result": Shape("plugin", ("code", None), ("why", None)),
     "Problem": Shape("problem", ("code", None), ("text", None)),
     "Stop": Shape("stuck", ("code", None), ("reason", None), "next"),

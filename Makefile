@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 MEMORY := $(shell test -w /dev/shm && echo /dev/shm || echo $${TMPDIR:-/tmp})
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check bench lock docs clean
+.PHONY: demo test check bench fleet lock docs clean
 
 demo: $(READY)
 	$(BIN)/keyturn demo
@@ -23,6 +23,10 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench
+
+# 1,000 secrets due at once, three runners on one PostgreSQL journal, one of them killed. About five minutes.
+fleet: $(READY)
+	PYTHONPATH=tests TMPDIR=$(MEMORY) $(BIN)/python -m fleet
 
 # The pages and the schema that are written from the code; a test fails when they are stale.
 docs: $(READY)

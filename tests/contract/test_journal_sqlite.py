@@ -238,7 +238,7 @@ def test_a_migration_that_fails_leaves_the_journal_as_it_was(made: Path) -> None
 
 
 def test_another_store_kind_says_that_it_is_not_here(tmp_path: Path) -> None:
-    settings = JournalSettings(kind="postgresql", url="postgresql://user:canary@db/x")
+    settings = JournalSettings(kind="other", url="other://user:canary@db/x")
     assert "canary" not in repr(settings)
     assert refusal(lambda: make_journal(settings, clock=FakeClock())) == "journal-kind"
     assert refusal(lambda: open_journal(settings, clock=FakeClock(), runner="r", operator="o")) == "journal-kind"

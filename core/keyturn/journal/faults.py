@@ -7,20 +7,26 @@ from keyturn.errors import RefusedError, StuckError, UnfinishedError, UsageError
 
 
 class JournalError(UnfinishedError):
-    """The journal can not be used just now; nothing of the transaction was kept, and the next run goes on."""
+    """The journal can not be used just now, and the next run goes on.
+
+    Nothing of the transaction was kept; where the server went away at its end (`journal-unreachable`), perhaps all.
+    """
 
 
 def missing(place: str) -> UsageError:
     """No journal there. A store never makes one by opening it: an empty one would say `nothing due`."""
     return UsageError(
-        "journal-missing", "there is no journal", hint="make one with keyturn init, or correct the path", place=place
+        "journal-missing",
+        "there is no journal",
+        hint="make one with keyturn init, or correct journal: in the configuration",
+        place=place,
     )
 
 
 def exists(place: str) -> UsageError:
     """Something stands where a new journal should be made."""
     return UsageError(
-        "journal-exists", "something is there already", hint="use it as it is, or choose another path", place=place
+        "journal-exists", "something is there already", hint="use it as it is, or choose another place", place=place
     )
 
 
@@ -51,12 +57,12 @@ def corrupt(place: str, what: str) -> StuckError:
     )
 
 
-def clock_backwards(place: str, *, now: float, newest: float) -> RefusedError:
-    """This machine's clock lies before what the journal already holds."""
+def clock_backwards(place: str, *, now: float, newest: float, whose: str = "this machine") -> RefusedError:
+    """The journal's clock lies before what the journal already holds."""
     return RefusedError(
         "clock-backwards",
         f"the clock says {iso(now)}, but the journal was written at {iso(newest)}",
-        hint="set this machine's clock (NTP), then run the command again",
+        hint=f"set the clock of {whose} (NTP), then run the command again",
         place=place,
     )
 
@@ -87,5 +93,46 @@ def unwritable(place: str) -> JournalError:
         "journal-unwritable",
         "the journal can not be written",
         hint="check the disk and the rights of the folder, then run the command again",
+        place=place,
+    )
+
+
+def unreachable(place: str, why: str) -> JournalError:
+    """The database server can not be talked to: down, restarting, silent, or it does not let us in."""
+    return JournalError(
+        "journal-unreachable",
+        f"the journal's database can not be reached: {why}",
+        hint="check the server, its network and the URL's user, then run the command again",
+        place=place,
+    )
+
+
+def replica(place: str) -> JournalError:
+    """The server takes no writes: a read replica, or a standby that was not promoted yet."""
+    return JournalError(
+        "journal-replica",
+        "the database server is a replica, which takes no writes",
+        hint="wait for the fail-over to end, or point the URL at the primary; target_session_attrs=read-write finds it",
+        place=place,
+    )
+
+
+def stale(place: str, secret: str) -> StuckError:
+    """The database knows less than it told this very process before: an older copy took its place."""
+    return StuckError(
+        "journal-stale",
+        f"the database is an older copy of the journal: it lacks events of {secret} that were stored already",
+        hint="point the URL at the server with the newest history, then keyturn audit verify --heads FILE",
+        place=place,
+        fields={"secret": secret},
+    )
+
+
+def rights(place: str, why: str) -> UsageError:
+    """The database role may not do what a runner has to do."""
+    return UsageError(
+        "journal-rights",
+        f"the database role has too few rights: {why}",
+        hint="grant what the page how-to/postgresql lists; tables are made and changed with the URL of their owner",
         place=place,
     )

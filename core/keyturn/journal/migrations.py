@@ -1,4 +1,4 @@
-"""The SQLite schema as numbered migrations. A released migration is never edited; a new one is added."""
+"""The schema of both stores as numbered migrations. A released migration is never edited; a new one is added."""
 
 from __future__ import annotations
 
@@ -47,3 +47,36 @@ MIGRATIONS = (
 
 SCHEMA = MIGRATIONS[-1].number
 """The schema number of this code, and so its number as a writer."""
+
+POSTGRESQL_JOURNAL_TABLE = """CREATE TABLE journal (
+  only_row BIGINT PRIMARY KEY CHECK (only_row = 1),
+  id TEXT NOT NULL, created_at DOUBLE PRECISION NOT NULL, newest_at DOUBLE PRECISION NOT NULL,
+  schema BIGINT NOT NULL, min_writer BIGINT NOT NULL)"""
+
+POSTGRESQL_MIGRATIONS = (
+    Migration(
+        number=1,
+        min_writer=1,
+        statements=(
+            """CREATE TABLE event (
+                 secret TEXT NOT NULL, seq BIGINT NOT NULL, at DOUBLE PRECISION NOT NULL, type TEXT NOT NULL,
+                 data TEXT NOT NULL, rotation_id TEXT, runner TEXT NOT NULL, operator TEXT NOT NULL,
+                 prev TEXT NOT NULL, hash TEXT NOT NULL,
+                 PRIMARY KEY (secret, seq))""",
+            "CREATE TABLE head (secret TEXT PRIMARY KEY, seq BIGINT NOT NULL, hash TEXT NOT NULL)",
+            """CREATE TABLE summary (
+                 secret TEXT PRIMARY KEY, status TEXT NOT NULL, next_at DOUBLE PRECISION, state TEXT NOT NULL)""",
+            """CREATE TABLE lease (
+                 subject TEXT PRIMARY KEY, runner TEXT NOT NULL, fence BIGINT NOT NULL,
+                 expires_at DOUBLE PRECISION NOT NULL)""",
+            "CREATE TABLE subject (subject TEXT PRIMARY KEY, secret TEXT NOT NULL)",
+            # `number` keeps what SQLite's row id does: the order in which values were sealed.
+            """CREATE TABLE sealed (
+                 number BIGINT GENERATED ALWAYS AS IDENTITY,
+                 secret TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, version_id TEXT NOT NULL,
+                 blob BYTEA NOT NULL, fields TEXT NOT NULL, at DOUBLE PRECISION NOT NULL,
+                 UNIQUE (secret, kind, key))""",
+        ),
+    ),
+)
+"""The same numbers and the same columns, in PostgreSQL's types."""

@@ -8,8 +8,7 @@ from contextlib import contextmanager, suppress
 
 from keyturn.engine.bench import Bench
 from keyturn.engine.effects.runner import is_dead
-from keyturn.errors import HeldElsewhereError
-from keyturn.journal import JournalError
+from keyturn.errors import HeldElsewhereError, KeyturnError
 from keyturn.journal.store import Lease, LeaseHeld, LeaseLost
 
 
@@ -48,8 +47,9 @@ class Held:
                 self.keep()
             except LeaseLost:
                 return
-            except JournalError:
-                # The journal stumbled; the lease may still be saved by the next beat.
+            except KeyturnError:
+                # The journal stumbled; the lease may still be saved by the next beat. What is worse than a stumble the
+                # loop meets as well, and it can say so.
                 continue
 
 
@@ -72,7 +72,7 @@ def holding(bench: Bench, secret: str, *, lease: Lease | None = None, wait_s: fl
         ) from lost
     finally:
         held.stop()
-        with suppress(JournalError):
+        with suppress(KeyturnError):
             # What was done is done: a lease that can not be given back ends by itself.
             bench.journal.release(held.lease)
 

@@ -90,12 +90,16 @@ class HeldElsewhereError(KeyturnError):
 
 
 class PluginError(Exception):
-    """What a plugin tells the engine. `why` is one line for people and never holds a value."""
+    """What a plugin tells the engine. `why` is one line for people and never holds a value.
 
-    def __init__(self, why: str, *, code: str = "") -> None:
+    `hint` is what a person should type or do: whoever gives one stands for its `code` too, which people then meet.
+    """
+
+    def __init__(self, why: str, *, code: str = "", hint: str = "") -> None:
         super().__init__(why)
         self.why = why
         self.code = code
+        self.hint = hint
 
 
 class NotSent(PluginError):

@@ -16,14 +16,17 @@ from botocore import exceptions as aws
 
 from keyturn.api import Context, Doubt, NotSent, PluginError
 from keyturn_aws.client_session import made
-from keyturn_aws.failures import Effect, Failure, failure_of
+from keyturn_aws.failures import Effect, Failure, failure_of, not_aws
 from keyturn_aws.options import Account
 
 ATTEMPTS_MAX = 4
 PAUSE_S, PAUSE_S_MAX = 0.5, 4.0
 READS = frozenset({"describe_secret", "get_secret_value"})
 
-NOT_CONNECTED = (aws.EndpointConnectionError, aws.ConnectTimeoutError, aws.ProxyConnectionError, aws.SSLError)
+NOT_CONNECTED = (aws.EndpointConnectionError, aws.ConnectTimeoutError, aws.ProxyConnectionError)
+ANSWERS_NOTHING = "tag_resource"
+"""All other operations name the secret that they were for."""
+
 NO_CREDENTIALS = (
     aws.NoCredentialsError,
     aws.PartialCredentialsError,
@@ -64,14 +67,14 @@ class SecretsManager:
         failure = None
         for attempt in range(ATTEMPTS_MAX):
             self._in_time(deadline_at, failure, in_doubt=mutates and unsure)
+            began_at = self._context.now()
             failure, answer = self._once(operation, arguments)
             if failure is None:
                 return answer
-            if failure.effect is Effect.NO:
-                break
             unsure = unsure or failure.effect is Effect.LOST
-            if attempt + 1 < ATTEMPTS_MAX:
-                self._pause(attempt, deadline_at)
+            last = failure.effect is Effect.NO or attempt + 1 == ATTEMPTS_MAX
+            if last or not self._pause(attempt, deadline_at, began_at):
+                break
         if failure is None:
             raise NotSent("nothing was sent", code="unreachable")
         raise failure.outcome(mutates=mutates, unsure=unsure)
@@ -91,8 +94,9 @@ class SecretsManager:
         except PluginError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the SDK raises may show a value, so none gets out
-            return _failure(error, action_of(operation)), {}
-        return None, answer
+            return _failure(error, action_of(operation), self._account), {}
+        foreign = operation != ANSWERS_NOTHING and not answer.get("ARN")
+        return (not_aws(action_of(operation)) if foreign else None), answer
 
     def _client(self) -> Any:
         with self._making:
@@ -100,12 +104,18 @@ class SecretsManager:
                 self._made = made(self._account, self._context.resolve)
             return self._made
 
-    def _pause(self, attempt: int, deadline_at: float) -> None:
-        """Back off by chance, so that a fleet that was throttled together does not come back together."""
-        longest_s = min(PAUSE_S * 2**attempt, PAUSE_S_MAX)
-        pause_s = min(secrets.SystemRandom().uniform(0.0, longest_s), deadline_at - self._context.now())
-        if pause_s > 0:
-            self._context.wait(lambda: False, every_s=pause_s, at_most_s=pause_s)
+    def _pause(self, attempt: int, deadline_at: float, began_at: float) -> bool:
+        """Back off by chance, so that a fleet that was throttled together does not come back together.
+
+        False where no further attempt that takes as long as the last one, which `began_at`, would end in time: what
+        is known now is told while there is somebody to hear it.
+        """
+        now = self._context.now()
+        pause_s = secrets.SystemRandom().uniform(0.0, min(PAUSE_S * 2**attempt, PAUSE_S_MAX))
+        if now + pause_s + (now - began_at) >= deadline_at:
+            return False
+        self._context.wait(lambda: False, every_s=pause_s, at_most_s=pause_s)
+        return True
 
 
 def action_of(operation: str) -> str:
@@ -122,18 +132,36 @@ def date_of(answer: Mapping[str, Any]) -> float | None:
         return None
 
 
-def _failure(error: Exception, action: str) -> Failure:
+def _failure(error: Exception, action: str, account: Account) -> Failure:
     """What an exception of the SDK means. Its text is never passed on: it may show what was sent."""
     if isinstance(error, aws.ClientError):
         return _answered(error, action)
+    where = account.endpoint or f"AWS in {account.region}"
+    if isinstance(error, aws.SSLError):
+        why = f"{where} shows a certificate that is not trusted, or speaks no TLS"
+        hint = "check the option endpoint; an authority of your own: AWS_CA_BUNDLE=FILE in Keyturn's environment"
+        return Failure(effect=Effect.NONE, why=why, code="tls-unverified", hint=hint)
     if isinstance(error, NOT_CONNECTED):
-        return Failure(effect=Effect.NONE, why=f"no connection to AWS for {action}", code="unreachable")
+        why = f"no connection to {where} for {action}: check region, endpoint, name resolution and network"
+        return Failure(effect=Effect.NONE, why=why, code="unreachable")
+    return _unsigned(error) or _unsent(error, action)
+
+
+def _unsigned(error: Exception) -> Failure | None:
+    """Whose credentials to sign with is not known."""
     if isinstance(error, aws.ProfileNotFound):
         why = "the AWS profile is not in the shared configuration files of this user"
-        return Failure(effect=Effect.NO, why=why, code="aws-profile")
+        hint = "aws configure list-profiles shows those that are: correct the option profile"
+        return Failure(effect=Effect.NO, why=why, code="aws-profile", hint=hint)
     if isinstance(error, NO_CREDENTIALS):
         why = "found no usable AWS credentials: name keys or a profile, or give the machine a role"
-        return Failure(effect=Effect.NO, why=why, code="aws-credentials")
+        hint = "name access_key_id and secret_access_key, or a profile, or give the machine a role"
+        return Failure(effect=Effect.NO, why=why, code="aws-credentials", hint=hint)
+    return None
+
+
+def _unsent(error: Exception, action: str) -> Failure:
+    """The SDK did not send it, or there was no answer."""
     if isinstance(error, aws.BotoCoreError) and not isinstance(error, ANSWER_LOST):
         why = f"the AWS SDK did not send {action} ({type(error).__name__})"
         return Failure(effect=Effect.NO, why=why, code="aws-sdk")

@@ -66,6 +66,7 @@ class Failure:
     effect: Effect
     why: str
     code: str
+    hint: str = ""
     says: str = ""
     now: float | None = None
 
@@ -74,9 +75,8 @@ class Failure:
         in_doubt = mutates and (unsure or self.effect is Effect.LOST)
         if self.says:
             return Said(self, in_doubt=in_doubt)
-        if in_doubt:
-            return Doubt(self.why, code=self.code)
-        return Refused(self.why, code=self.code) if self.effect is Effect.NO else NotSent(self.why, code=self.code)
+        kind = Doubt if in_doubt else Refused if self.effect is Effect.NO else NotSent
+        return kind(self.why, code=self.code, hint=self.hint)
 
 
 class Said(Refused):
@@ -99,24 +99,41 @@ def failure_of(code: str, status: int, action: str, now: float | None) -> Failur
         why = f"{action} was refused with {code}"
         return Failure(effect=Effect.NO, why=why, code="aws-refused", says=code, now=now)
     if code in THROTTLED:
-        return Failure(effect=Effect.NONE, why=f"AWS throttles {action}: run again later", code="aws-throttled")
+        hint = "try again later; where it lasts, look for who else calls Secrets Manager, or raise the account's quota"
+        why = f"AWS throttles {action}: run again later"
+        return Failure(effect=Effect.NONE, why=why, code="aws-throttled", hint=hint)
+    if code == str(status) and status < SERVER_FAULT:
+        return not_aws(action)  # the SDK found no error of AWS's in it
     if code in BROKEN or status >= SERVER_FAULT:
         return Failure(effect=Effect.LOST, why=f"{action} failed inside AWS ({code})", code="aws-failed")
     return _refusal(code, action)
 
 
+def not_aws(action: str) -> Failure:
+    """Something answered that is not Secrets Manager, so that nobody knows what became of the call."""
+    hint = "check the option endpoint: another program answers there, or a proxy or login page on the way"
+    return Failure(
+        effect=Effect.LOST, why=f"the answer to {action} is not Secrets Manager's", code="aws-answer", hint=hint
+    )
+
+
 def _refusal(code: str, action: str) -> Failure:
+    hint = ""
     if code in DENIED:
         why, ours = f"{action} is denied: allow it in the policy of whoever Keyturn runs as", "aws-denied"
+        hint = f"allow {action} on this secret, and kms:GenerateDataKey and kms:Decrypt on a key of your own; all "
+        hint += "actions that it needs: docs/plugins/aws.md"
     elif code in UNKNOWN_CALLER:
         why, ours = f"AWS does not accept the credentials ({code}): renew them, check the clock", "aws-credentials"
+        hint = "aws sts get-caller-identity, as this user, tells whose they are: put good ones in their place"
     elif code.startswith("KMS") or code in ("EncryptionFailure", "DecryptionFailure"):
         why, ours = (
             f"{action} can not use the KMS key ({code}): enable it, allow kms:GenerateDataKey and kms:Decrypt",
-            ("aws-kms"),
+            "aws-kms",
         )
+        hint = "aws kms describe-key shows the key's state: enable it, allow kms:GenerateDataKey and kms:Decrypt on it"
     elif code == QUOTA:
         why, ours = f"{action} would exceed a quota of labels, versions or secrets", "aws-quota"
     else:
         why, ours = f"{action} was refused with {code}", "aws-refused"
-    return Failure(effect=Effect.NO, why=why, code=ours)
+    return Failure(effect=Effect.NO, why=why, code=ours, hint=hint)

@@ -11,17 +11,21 @@ from keyturn_aws.client import SecretsManager, date_of
 from keyturn_aws.failures import BAD_STATE, EXISTS, GONE, Said
 from keyturn_aws.labels import CURRENT, PENDING, PREVIOUS, VERSION_ID, Labelled
 from keyturn_aws.options import Place
-from keyturn_aws.values import decoded
+from keyturn_aws.values import decoded, is_ours_in_form
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stored:
-    """One version with its value. `bundle` is None where it is binary; `made_at` is when it was written, epoch s."""
+    """One version with its value. `bundle` is None where it is binary; `made_at` is when it was written, epoch s.
+
+    `reshaped`: it is no JSON object of texts, which is all that Keyturn writes.
+    """
 
     version_id: str
     labels: frozenset[str]
     bundle: Bundle | None = field(repr=False)
     made_at: float | None = None
+    reshaped: bool = False
 
 
 class Remote:
@@ -112,6 +116,8 @@ class Remote:
         except Said as said:
             if said.says == EXISTS:
                 raise Conflict("this version id is known here with another value", code="same-id") from None
+            if said.says == BAD_STATE:
+                self.refuse_deleted(self.look())
             raise said.final() from None
         # A put of what is there already moves no label (contract 2.2).
         attached = answer.get("VersionStages", ())
@@ -185,6 +191,7 @@ def _stored(answer: Mapping[str, Any]) -> Stored:
         labels=frozenset(answer.get("VersionStages", ())),
         bundle=decoded(text) if text is not None else None,
         made_at=made.timestamp() if made else None,
+        reshaped=text is not None and not is_ours_in_form(text),
     )
 
 

@@ -50,15 +50,16 @@ class AwsSink:
         remote = self._remote(request.call)
         seen = remote.look()
         place = subject(self._account, request.call.place)
+        problems = tuple(_problems(seen, remote.name, request.call.journal_id))
         if seen.deleted:
-            return SinkInspectResponse(place=place, problems=tuple(_problems(seen, remote.name)), sink_now=seen.now)
+            return SinkInspectResponse(place=place, problems=problems, sink_now=seen.now)
         current = remote.value(seen.current) if seen.current else None
         return SinkInspectResponse(
             place=place,
             current=self._held(current, seen.current, seen),
             pending=self._held(remote.value(seen.pending), seen.pending, seen) if seen.pending else None,
             previous=tuple(self._previous(remote, seen)),
-            problems=(*_problems(seen, remote.name), *_binary(current)),
+            problems=(*problems, *_form(current, remote.name)),
             meta=seen.meta,
             sink_now=seen.now,
         )
@@ -164,19 +165,42 @@ def _counts(found: Stored) -> bool:
     return bool(found.labels & {CURRENT, PENDING} or mark_of(found.labels))
 
 
-def _binary(current: Stored | None) -> Iterator[Problem]:
+def _form(current: Stored | None, name: str) -> Iterator[Problem]:
+    if current and current.reshaped:
+        text = f"{name} is no JSON object of texts: Keyturn would write it as one, which its readers may not understand"
+        hint = "let its readers take a JSON object, put one there by hand, then adopt it; or name another secret"
+        yield Problem(code="aws-other-form", text=text, hint=hint)
     if current and current.bundle is None:
         text = "the secret is binary, which Keyturn could not put back"
         yield Problem(code="aws-binary", text=text, hint="name another secret, or replace its value by a text")
 
 
-def _problems(seen: Labelled, name: str) -> Iterator[Problem]:
+def _foreign_pending(seen: Labelled, name: str, journal_id: str) -> Iterator[Problem]:
+    """A put would take the label from it."""
+    mark = seen.mark(seen.pending) if seen.pending else None
+    if seen.pending is None or (mark and mark.journal_id == journal_id):
+        return
+    drop = (
+        f"aws secretsmanager update-secret-version-stage --secret-id {name} --version-stage {PENDING} "
+        f"--remove-from-version-id {seen.pending}"
+    )
+    if mark:
+        text = f"{name} holds a pending version of another journal ({mark.journal_id})"
+        hint = f"let that journal's rotation end; if there is none any more: {drop}"
+        yield Problem(code="sink-pending-foreign", text=text, hint=hint)
+    else:
+        text = f"{name} has a version with the label {PENDING} that Keyturn did not write: {seen.pending}"
+        yield Problem(code="pending-foreign", text=text, hint=f"let who wrote it end their work, or: {drop}")
+
+
+def _problems(seen: Labelled, name: str, journal_id: str) -> Iterator[Problem]:
     if seen.deleted:
         hint = f"aws secretsmanager restore-secret --secret-id {name}, or name another secret"
         yield Problem(code="aws-scheduled-for-deletion", text=f"{name} is scheduled for deletion", hint=hint)
     if seen.rotates:
         hint = f"aws secretsmanager cancel-rotate-secret --secret-id {name}"
         yield Problem(code="aws-rotation-enabled", text=f"{name} is rotated by AWS itself", hint=hint)
+    yield from _foreign_pending(seen, name, journal_id)
     if LIKE_AN_ARN.fullmatch(name):
         text = f"{name} ends in a hyphen and six characters, as ARNs do: a part of an ARN may mean another secret"
         hint = "nothing to do for Keyturn, which uses the whole name; prefer another ending for new secrets"

@@ -21,12 +21,22 @@ def encoded(bundle: Bundle) -> str:
     return text
 
 
+def is_ours_in_form(text: str) -> bool:
+    """Whether it is a JSON object of texts. Anything else would change its form when Keyturn writes it."""
+    found = _loaded(text)
+    return isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 def decoded(text: str) -> Bundle:
     """The fields of what is stored; what somebody else stored may be anything."""
-    try:
-        found: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        found = None
+    found = _loaded(text)
     if not isinstance(found, dict):
         return Bundle({FOREIGN_FIELD: text})
     return Bundle({name: value if isinstance(value, str) else json.dumps(value) for name, value in found.items()})

@@ -4,7 +4,8 @@ What happened                                    raised                         
 the request can not be sent at all               NotSent                               unsendable
 no connection, DNS                               NotSent                               unreachable
 a certificate that is not trusted                NotSent                               tls-unverified, ca-unusable
-time-out, cut, not JSON                          Doubt if it mutates, else NotSent     timeout, cut, vault-answer
+time-out, cut                                    Doubt if it mutates, else NotSent     timeout, cut
+TLS that is none, not JSON                       Doubt if it mutates, else NotSent     tls-failed, vault-answer
 an answer                                        see `answers`
 """
 
@@ -25,7 +26,7 @@ from requests.exceptions import ConnectTimeout, InvalidHeader, InvalidURL, Reque
 from urllib3.exceptions import NewConnectionError
 
 from keyturn.api import Context, Doubt, NotSent
-from keyturn_vault.answers import Asked, Reply, checked, denied, unsure
+from keyturn_vault.answers import NOT_THE_SERVER, Asked, Reply, checked, denied, unknown_token, unsure
 from keyturn_vault.client_login import Login
 from keyturn_vault.options import Account
 
@@ -34,6 +35,9 @@ PAUSES_S = (0.1, 0.4)
 """Reads are tried once more after each of these."""
 
 RETRIED = frozenset({"unreachable", "timeout", "cut", "throttled", "vault-standby", "vault-failed", "vault-answer"})
+TELLING = frozenset({400, 403, 404})
+"""What these mean only the server itself can say: a proxy's page for them is no answer."""
+
 UNSENDABLE = (InvalidHeader, InvalidURL, UnicodeError)
 """What building a request raises. Their texts may quote a header or the body, so they are dropped."""
 
@@ -76,7 +80,7 @@ class Vault:
         # Nothing was done (contract 3.2), so a change may be sent again as well.
         fresh = self._login.after_denial(token, deadline_at)
         if fresh.token is None:
-            raise denied(asked, fresh.why)
+            raise unknown_token(asked, fresh.spent) if fresh.spent else denied(asked)
         return checked(asked, self._exchange(asked, fresh.token, deadline_at, params))
 
     def _exchange(
@@ -135,7 +139,8 @@ class Vault:
         try:
             ssl.create_default_context(cafile=ca)
         except OSError:
-            raise NotSent(f"the CA file {ca} holds no certificate", code="ca-unusable") from None
+            hint = "name a PEM file with the certificate of the authority in the option ca"
+            raise NotSent(f"the CA file {ca} holds no certificate", code="ca-unusable", hint=hint) from None
         return str(ca)
 
 
@@ -143,7 +148,13 @@ def _broken(asked: Asked, error: Exception, url: str) -> NotSent | Doubt:
     """What it means that a request ended without an answer. The error's own text is dropped."""
     causes = list(_causes(error))
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-        return NotSent(f"{url} shows a certificate that is not trusted: check the option ca", code="tls-unverified")
+        why = f"{url} shows a certificate that is not trusted: check the option ca"
+        hint = "name the certificate of its authority in the option ca, and the host as the certificate does in url"
+        return NotSent(why, code="tls-unverified", hint=hint)
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        why = f"{url} does not speak TLS as expected"
+        hint = "check scheme and port of the option url, and what stands in between"
+        return unsure(why, code="tls-failed", asked=asked, hint=hint)
     if any(isinstance(cause, NewConnectionError | ConnectTimeout) for cause in causes):
         return NotSent(f"no connection to {url}: check the address, and that the server runs", code="unreachable")
     if isinstance(error, Timeout):
@@ -170,12 +181,22 @@ def _reply(asked: Asked, response: requests.Response) -> Reply:
         body = response.json() if response.content else {}
     except ValueError:
         body = None
+    if reply.status == HTTPStatus.NOT_FOUND and isinstance(body, dict) and not _is_ours(asked, body):
+        # Taken for the server's, it would say that the place is empty.
+        why = "HTTP 404 in words that are not the server's: is this the server, or a proxy?"
+        raise unsure(why, code="vault-answer", asked=asked, hint=NOT_THE_SERVER)
     if isinstance(body, dict):
         errors = tuple(str(one) for one in body.get("errors") or ())
         return replace(reply, data=body.get("data") or {}, auth=body.get("auth") or {}, errors=errors)
-    if reply.found:
-        raise unsure("the answer is not JSON: is this the server, or a proxy?", code="vault-answer", asked=asked)
+    if reply.found or reply.status in TELLING:
+        why = f"HTTP {reply.status} with something that is not JSON: is this the server, or a proxy?"
+        raise unsure(why, code="vault-answer", asked=asked, hint=NOT_THE_SERVER)
     return reply
+
+
+def _is_ours(asked: Asked, body: Mapping[str, Any]) -> bool:
+    """Whether the server itself wrote this 404: it has errors, or shows what was deleted; to a PATCH it is empty."""
+    return "errors" in body or "data" in body or (asked.method == "PATCH" and not body)
 
 
 def _epoch(date: str) -> float | None:

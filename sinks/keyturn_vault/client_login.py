@@ -31,10 +31,10 @@ class Exchange(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Fresh:
-    """What a denial leads to: another token to try, or why there is none."""
+    """What a denial leads to: another token to try, or none; `spent`: where the one that is no good comes from."""
 
     token: str | None = field(default=None, repr=False)
-    why: str = ""
+    spent: str = ""
 
 
 class Login:
@@ -64,9 +64,7 @@ class Login:
             if self._token == token:
                 self._token = self._log_in(deadline_at)
             if self._token == token:
-                return Fresh(
-                    why="the token is expired or revoked, and can not be renewed: put a fresh one in its place"
-                )
+                return Fresh(spent=str(self._auth.token or self._auth.token_file or "the login"))
             return Fresh(token=self._token)
 
     def _is_good(self, token: str, deadline_at: float) -> bool:
@@ -117,8 +115,12 @@ class Login:
             )
             raise NotSent(why, code="vault-unwrap-lost") from None
         if reply.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN):
-            why = "the wrapped secret id was unwrapped by somebody else, or is over its time: treat it as stolen"
-            raise Refused(f"{why}, destroy it, and wrap another one", code="vault-unwrapped")
+            why = (
+                "the wrapped secret id was unwrapped before, or is over its time: "
+                "if that was no earlier command of yours, it is stolen"
+            )
+            hint = "bao write -f -wrap-ttl=10m auth/approle/role/ROLE/secret-id wraps a fresh one; keep its token there"
+            raise Refused(f"{why}, destroy it, and wrap another one", code="vault-unwrapped", hint=hint)
         secret_id = _in(asked, checked(Asked(method="POST", path=asked.path), reply).data, "secret_id")
         return Secret(secret_id)
 
@@ -128,8 +130,17 @@ class Login:
         reply = self._exchange(asked, None, deadline_at)
         if reply.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN):
             why = f"{asked}: not let in{quoted(asked, reply)}; check role, credentials, and that this method is enabled"
-            raise Refused(why, code="vault-login")
+            raise Refused(why, code="vault-login", hint=self._mend())
         return _usable(_in(asked, checked(asked, reply).auth, "client_token"))
+
+    def _mend(self) -> str:
+        """What helps where the server lets nobody in."""
+        approle, other = self._auth.approle, self._auth.kubernetes or self._auth.jwt
+        if approle:
+            make = f"bao write -f auth/{approle.mount}/role/ROLE/secret-id"
+            return f"keep a fresh secret id where {approle.secret_id} is read from: {make}; check {approle.role_id} too"
+        role = f"role {other.role} of auth/{other.mount}" if other else "the role"
+        return f"compare {role} with the token's issuer, audience, subject and time"
 
 
 def _in(asked: Asked, answer: Mapping[str, Any], name: str) -> str:

@@ -67,9 +67,10 @@ class Engine:
         found = str(data.get("path", "")).strip("/")
         if found != self._mount:
             why = f"{self._mount} is no mount, {found} is: correct the option mount"
-            raise Refused(why, code="vault-no-mount")
+            raise Refused(why, code="vault-no-mount", hint=f"write mount: {found}, and what follows it into the path")
         version = str((data.get("options") or {}).get("version") or "1")
         if data.get("type") != "kv" or version != KV_VERSION:
             kind = f"{data.get('type')} engine of version {version}"
             why = f"{self._mount} is a {kind}, without check-and-set: expected a kv engine of version {KV_VERSION}"
-            raise Refused(why, code="kv-version")
+            hint = f"name another mount, or upgrade this one: bao kv enable-versioning {self._mount}"
+            raise Refused(why, code="kv-version", hint=hint)

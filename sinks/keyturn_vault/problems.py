@@ -15,19 +15,22 @@ FEW_VERSIONS_MAX = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """A look, how the mount is set (None: not allowed to ask), and whether the path is also a folder."""
+    """A look, how the mount is set (None: not allowed to ask), whether the path is also a folder, and who looks."""
 
     look: Look
     mount: Settings | None
     folder: bool
+    journal_id: str
 
 
 def problems(seen: Seen, account: Account, path: str) -> tuple[Problem, ...]:
     """Fatal: what a person decided or must decide. The others are warnings."""
     return (
         *_unreadable(seen.look, account, path),
+        *_form(seen.look, path),
+        *_other_journals(seen, path),
         *_folder(seen, path),
-        *_foreign_pending(seen.look, account, path),
+        *_foreign_pending(seen, account, path),
         *_left_over(seen.look, account, path),
         *_compares(seen, account, path),
         *_kept(seen, account, path),
@@ -51,6 +54,30 @@ def _unreadable(look: Look, account: Account, path: str) -> Iterator[Problem]:
         )
 
 
+def _form(look: Look, path: str) -> Iterator[Problem]:
+    if look.current and not look.current.texts:
+        yield Problem(
+            code="sink-other-form",
+            text=f"{path} holds values that are no texts: Keyturn would write them as texts, "
+            "which their readers may not understand",
+            hint="let its readers take texts, put texts there by hand, then adopt them; or name another path",
+        )
+
+
+def _other_journals(seen: Seen, path: str) -> Iterator[Problem]:
+    """Which content is theirs only they can tell: the ledger's keys are made with their identity."""
+    look = seen.look
+    theirs = {one.journal_id: one.number for one in look.front.ledger.values() if one.journal_id != seen.journal_id}
+    if look.current and look.current.entry is None and theirs:
+        written = ", ".join(f"{journal_id} (version {number})" for journal_id, number in sorted(theirs.items()))
+        yield Problem(
+            code="other-journal-wrote",
+            text=f"{path} was written by other journals too, so what it serves may be theirs: {written}",
+            fatal=False,
+            hint="find out whether one of them is still at work, before you move or adopt anything",
+        )
+
+
 def _folder(seen: Seen, path: str) -> Iterator[Problem]:
     if seen.folder:
         yield Problem(
@@ -60,13 +87,20 @@ def _folder(seen: Seen, path: str) -> Iterator[Problem]:
         )
 
 
-def _foreign_pending(look: Look, account: Account, path: str) -> Iterator[Problem]:
-    if look.front.pending and look.front.pending.entry is None:
-        place = f"{account.pending}/{path}"
+def _foreign_pending(seen: Seen, account: Account, path: str) -> Iterator[Problem]:
+    pending, place = seen.look.front.pending, f"{account.pending}/{path}"
+    drop = f"bao kv metadata delete -mount={account.mount} {place}"
+    if pending and pending.entry is None:
         yield Problem(
             code="pending-foreign",
             text=f"{place} holds something that Keyturn did not write",
-            hint=f"move it away, then: bao kv metadata delete -mount={account.mount} {place}",
+            hint=f"move it away, then: {drop}",
+        )
+    elif pending and pending.entry and pending.entry.journal_id != seen.journal_id:
+        yield Problem(
+            code="sink-pending-foreign",
+            text=f"{place} holds a pending version of another journal ({pending.entry.journal_id})",
+            hint=f"let that journal's rotation end; if there is none any more: {drop}",
         )
 
 

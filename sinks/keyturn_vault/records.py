@@ -70,7 +70,10 @@ def ledger_key(content: Mapping[str, Any], fingerprint: Fingerprint) -> str:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stored:
-    """One readable version of a path. `revision` is the KV engine's number for it; `entry` is None if foreign."""
+    """One readable version of a path. `revision` is the KV engine's number for it; `entry` is None if foreign.
+
+    `texts`: its values are texts, as all are that Keyturn writes.
+    """
 
     revision: int
     key: str
@@ -78,6 +81,7 @@ class Stored:
     prints: Fields
     entry: Entry | None
     written: str = ""
+    texts: bool = True
 
     @classmethod
     def of(cls, data: Mapping[str, Any], ledger: Mapping[str, Entry], fingerprint: Fingerprint) -> Stored:
@@ -91,6 +95,7 @@ class Stored:
             prints=bundle.fingerprints(fingerprint),
             entry=ledger.get(key),
             written=str(metadata.get("created_time", "")),
+            texts=all(isinstance(value, str) for value in content.values()),
         )
 
     @property

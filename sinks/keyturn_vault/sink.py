@@ -92,7 +92,9 @@ class VaultSink:
             current=current.held if current else None,
             pending=pending.held if pending else None,
             previous=tuple(_previous(look))[:SHOWN_MAX],
-            problems=problems(Seen(look=look, mount=mount, folder=folder), self._account, path),
+            problems=problems(
+                Seen(look=look, mount=mount, folder=folder, journal_id=request.call.journal_id), self._account, path
+            ),
             meta=dict(current.entry.meta) if current and current.entry else {},
             sink_now=look.front.at,
         )

@@ -77,3 +77,13 @@ def test_what_nobody_adopted_is_served_by_nobody(tmp_path: Path) -> None:
     with estate(tmp_path) as rig:
         assert said(run(rig, "status", "--json")) == [("custody", None, None, None)]
         assert "serving" not in run(rig, "status").out
+
+
+def test_check_online_tells_of_a_place_that_was_emptied_and_repair_fills_it(two: Rig) -> None:
+    (two.folder / "second/sideband.json").unlink()
+    checked = run(two, "check", "--online")
+    assert "second/sideband.json serves nothing, though version 1 is current" in checked.out
+    assert f"keyturn repair {SECRET}" in checked.out
+    assert run(two, "repair", SECRET).code == 0
+    assert (two.folder / "second/sideband.json").exists()
+    assert "serves nothing" not in run(two, "check", "--online").out

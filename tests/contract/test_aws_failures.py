@@ -178,14 +178,14 @@ class TestTime(Failing):
         self.serve(1)
         self.fake.fault("PutSecretValue", "throttle", times=1000)
         began = self.clock.now()
-        with self.ends(NotSent, "deadline-over"):
+        with self.ends(NotSent, "aws-throttled"):
             self.stage(2, left_s=0.01)
         assert self.clock.now() - began <= 0.011
 
     def test_a_deadline_after_a_lost_answer_leaves_doubt(self) -> None:
         self.serve(1)
         self.fake.fault("PutSecretValue", "reset-after", times=1000)
-        with self.ends(Doubt, "deadline-over"):
+        with self.ends(Doubt, "aws-no-answer"):
             self.stage(2, left_s=0.01)
         self.fake.faults.clear()
         assert self.stage(2).already

@@ -234,6 +234,7 @@ GOOD = {
     "full_page_writes": "on",
     "synchronous_commit": "on",
     "standbys": "",
+    "extra_float_digits": "1",
 }
 
 
@@ -249,6 +250,7 @@ GOOD = {
         ({"synchronous_commit": "local"}, None),
         ({"synchronous_commit": "local", "standbys": "b"}, "expected synchronous_commit = on, found local"),
         ({"synchronous_commit": "remote_apply", "standbys": "b"}, None),
+        ({"extra_float_digits": "0"}, "expected extra_float_digits = 1, found 0"),
     ],
 )
 def test_a_server_that_could_lose_what_it_acknowledged_is_refused(change: dict[str, str], flaw: str | None) -> None:

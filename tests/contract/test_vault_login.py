@@ -107,7 +107,7 @@ class TestTokens(BehindProxy):
         self.server.call("POST", "auth/token/revoke", {"token": token})
         with pytest.raises(Refused, match="expired or revoked, and can not be renewed") as caught:
             sink.stage(self.staging(1))
-        assert caught.value.code == "vault-denied"
+        assert caught.value.code == "vault-token"
         assert token not in repr(caught.value)
 
     def test_a_token_file_is_read_again_when_its_token_is_refused(self, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ class TestTokens(BehindProxy):
             monkeypatch.setenv(name, value)
         with pytest.raises(Refused) as caught:
             self.with_token("s.not-a-token").read(self.reading())
-        assert caught.value.code == "vault-denied"
+        assert caught.value.code == "vault-token"
         self.serve(1)
 
     def test_a_token_of_vault_is_as_good_as_one_of_openbao(self) -> None:
@@ -185,7 +185,7 @@ class TestAppRole(BehindProxy):
     def test_a_secret_id_that_somebody_else_unwrapped_is_called_stolen(self) -> None:
         self.secret_id = self.wrapped()
         self.server.call("POST", "sys/wrapping/unwrap", token=self.secret_id)
-        with pytest.raises(Refused, match="treat it as stolen") as caught:
+        with pytest.raises(Refused, match="it is stolen") as caught:
             VaultSink(self.context(), self.account(auth=self.approle())).read(self.reading())
         assert caught.value.code == "vault-unwrapped"
 

@@ -108,10 +108,17 @@ class TestAnswers(BehindProxy):
         assert caught.value.code == "vault-answer"
 
     def test_an_answer_without_json_says_its_status(self) -> None:
-        self.proxy.fault("answer", On("GET", "/data/"), answer=answer(400, "<html>"), times=None)
-        with pytest.raises(Refused, match="HTTP 400") as caught:
+        self.proxy.fault("answer", On("GET", "/data/"), answer=answer(405, "<html>"), times=None)
+        with pytest.raises(Refused, match="HTTP 405") as caught:
             self.behind().read(self.reading())
         assert caught.value.code == "vault-refused"
+
+    @pytest.mark.parametrize("status", [400, 403, 404])
+    def test_a_page_is_no_word_of_the_server_on_what_is_there_or_allowed(self, status: int) -> None:
+        self.proxy.fault("answer", On("GET", "/data/"), answer=answer(status, "<html>"), times=None)
+        with pytest.raises(NotSent, match=f"HTTP {status} with something that is not JSON") as caught:
+            self.behind().read(self.reading())
+        assert caught.value.code == "vault-answer"
 
 
 class TestNowhere(OnVault):

@@ -235,6 +235,7 @@ def configuration_page() -> str:
     made = schema()
     top = {name: made["properties"][name] for name in made["properties"]}
     sections = {name: one for name, one in made["$defs"].items() if name.endswith("Section")}
+    inner = {name: one for name, one in made["$defs"].items() if name not in sections}
     return _page(
         "Configuration",
         ["Strict YAML. Durations are written `90s`, `30m`, `12h`, `7d`; a reference says where a value is.", ""],
@@ -243,6 +244,7 @@ def configuration_page() -> str:
         *([f"## {_heading(name)}", "", *_described(one)] for name, one in sorted(sections.items())),
         *_plugins(Kind.PROVIDER, "target"),
         *_plugins(Kind.SINK, "place"),
+        *([f"## {name}", "", *_described(one)] for name, one in sorted(inner.items())),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -71,3 +72,15 @@ def test_what_can_not_be_seen_from_here_counts_as_alive(part: int) -> None:
 @pytest.mark.parametrize("name", ["", "init", "runner-1", "a/b", "a/b/c/d/e", "a/b/c/1/2/3"])
 def test_a_name_of_another_form_counts_as_alive(name: str) -> None:
     assert not is_dead(name)
+
+
+LOOK = "import sys; from keyturn.engine.effects.runner import is_dead; print(is_dead(sys.argv[1]))"
+HIDE = 'mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"'
+
+
+def test_another_users_process_that_proc_hides_is_alive() -> None:
+    looker = [sys.executable, "-c", LOOK, runner_id()]
+    hidden = ["unshare", "--mount", "--propagation", "private", "sh", "-c", HIDE, "sh", *looker]
+    may_hide = os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], check=False).returncode == 0
+    said = subprocess.run(hidden if may_hide else looker, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"

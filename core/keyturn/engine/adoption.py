@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from keyturn.engine.bench import Bench
 from keyturn.engine.decisions.actions import ProbeNow
@@ -16,14 +16,17 @@ from keyturn.engine.entry import carry_on, claim_subject, refusal, refuse_in_fli
 from keyturn.engine.job import BoundSink, Job
 from keyturn.engine.loop import Outcome
 from keyturn.engine.operator import WAIT_S, quiet
-from keyturn.engine.preflight import current_value, not_asked
+from keyturn.engine.preflight import current_value, not_asked, unseen
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.state import VersionState
-from keyturn.errors import RefusedError
+from keyturn.errors import KeyturnError, RefusedError, StuckError
 from keyturn.model import Problem, Revoke, Verdict
 from keyturn.plugins.provider import InspectRequest, InspectResponse
 from keyturn.plugins.sink import PromoteRequest, ReadRequest, SinkVersion
 from keyturn.secret import Bundle
+
+PENDING_FOREIGN = frozenset({"pending-foreign", "sink-pending-foreign"})
+"""What stops a rotation and no adoption: a lost journal may have left it, and nothing pending is touched."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,7 +75,10 @@ def adopt(bench: Bench, job: Job, adoption: Adoption) -> Outcome:
             )
         )
         number = driver.state.current.number if driver.state.current else 1
-        return _label(driver, f"adopted as version {number}; it is not rotated by that")
+        try:
+            return _label(driver, f"adopted as version {number}; it is not rotated by that")
+        except (RefusedError, StuckError) as error:
+            raise _not_all(driver, [error], f"adopted as version {number}, but not every sink has it") from None
 
 
 def _label(driver: Driver, text: str) -> Outcome:
@@ -143,10 +149,13 @@ def _sink_problems(driver: Driver, bundle: Bundle, looks: Mapping[str, SinkLook]
     for sink in driver.job.sinks:
         look = looks[sink.key]
         if look.found is None:
-            problems.append(Problem(code="sink-unreachable", text=look.error, hint="check the sink"))
+            problems.append(unseen(sink, look))
         elif look.found.current and dict(look.found.current.fingerprints) != driver.fingerprints(sink.stored(bundle)):
             text = f"{sink.key} serves another value than the one to adopt"
             problems.append(Problem(code="sink-differs", text=text, hint="clear that place, or adopt what it serves"))
+        found = look.found.problems if look.found else ()
+        wrong = [one for one in found if one.fatal and one.code not in PENDING_FOREIGN]
+        problems += [replace(one, text=f"{sink.key}: {one.text}") for one in wrong]
     return problems
 
 
@@ -193,13 +202,29 @@ def _bring_up(driver: Driver, *, name: str | None = None) -> list[str]:
         )
     sinks = [sink for sink in driver.job.sinks if name in (None, sink.sink) and sink.stored(value)]
     looks = look_at_sinks(driver, [sink.key for sink in sinks])
-    return [sink.key for sink in sinks if _promote(driver, sink, looks[sink.key], current, value)]
+    repaired: list[str] = []
+    failed: list[KeyturnError] = []
+    for sink in sinks:
+        try:
+            repaired += [sink.key] if _promote(driver, sink, looks[sink.key], current, value) else []
+        except (RefusedError, StuckError) as error:
+            failed.append(error)  # one failing place does not keep the others from being repaired
+    if failed:
+        raise _not_all(driver, failed, f"repaired: {', '.join(repaired)}" if repaired else "")
+    return repaired
+
+
+def _not_all(driver: Driver, failed: Sequence[KeyturnError], did: str) -> KeyturnError:
+    """What could not be done, as one error. Refused means that nothing was changed: it is not, once something was."""
+    kind = StuckError if did or any(isinstance(error, StuckError) for error in failed) else RefusedError
+    texts = [*([did] if did else []), *(error.message for error in failed)]
+    return kind(failed[0].code, "; ".join(texts), hint=failed[0].hint, place=driver.job.name)
 
 
 def _promote(driver: Driver, sink: BoundSink, look: SinkLook, current: VersionState, value: Bundle) -> bool:
     """Bring one place up to the current version; whether that was needed. Raises RefusedError over foreign values."""
     if look.found is None:
-        raise _refused(driver, "sink-unreachable", look.error, "check the sink")
+        raise refusal(driver.job.name, (unseen(sink, look),))
     held = look.found.current
     serving = driver.state.by_fingerprints(held.fingerprints, sink.fields) if held else None
     is_current = serving is not None and serving.id == current.id
@@ -213,6 +238,11 @@ def _promote(driver: Driver, sink: BoundSink, look: SinkLook, current: VersionSt
         raise _refused(
             driver, "sink-other-journal", text, "point the configuration at that journal, or at another place"
         )
+    if look.ahead:
+        text = f"{sink.key} was written by this journal later than all that it knows: it is an older copy"
+        raise _refused(
+            driver, "journal-behind", text, "point journal: at the newest copy; if that is lost: how-to/restore"
+        )
     request = PromoteRequest(
         call=driver.sink_call(sink),
         version=SinkVersion(id=current.id, number=current.number),
@@ -223,7 +253,10 @@ def _promote(driver: Driver, sink: BoundSink, look: SinkLook, current: VersionSt
     )
     result = driver.ask([driver.ask_sink(sink, "promote", request)])[0]
     if not result.done:
-        raise _refused(driver, "repair-failed", result.why, f"keyturn repair {driver.job.name}")
+        # Whether an answer that was lost changed something only looking again tells.
+        kind = StuckError if result.outcome == "doubt" else RefusedError
+        hint = result.hint or f"keyturn repair {driver.job.name}"
+        raise kind("repair-failed", result.why, hint=hint, place=driver.job.name)
     driver.looks = driver.looks.changed()
     driver.append(ev.Repaired(version=current.id, target=sink.key))
     return True

@@ -38,6 +38,7 @@ class Result:
     answer: Any = None
     why: str = ""
     code: str = ""
+    hint: str = ""
     overran: bool = False
 
     @property
@@ -177,7 +178,8 @@ def _failed(ask: Ask, error: Exception, secrets: Iterable[str]) -> Result:
         if isinstance(error, kind):
             lost = outcome == "doubt" and ask.verb not in MUTATING
             why = scrub(f"{ask.plugin}: {error.why}", secrets)
-            return Result(outcome="not_sent" if lost else outcome, why=why, code=error.code or outcome)
+            hint = scrub(error.hint, secrets)
+            return Result(outcome="not_sent" if lost else outcome, why=why, code=error.code or outcome, hint=hint)
     if isinstance(error, KeyturnError):
         # Ours, by way of the context: sealing may fail after the vendor has answered, so a change is in doubt here too.
         return Result(outcome=_lost(ask.verb), why=scrub(f"{ask.plugin}: {error}", secrets), code=error.code)

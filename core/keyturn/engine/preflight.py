@@ -62,7 +62,7 @@ def not_asked(driver: Driver) -> Problem:
     look = driver.looks.vendor
     hint = "check address, credentials and network"
     if look and look.code == "reference-unresolved":
-        hint = "set that variable, file or command, or correct the reference in the configuration"
+        hint = "make available what it names (variable, file, command, sink), or correct the reference"
     return Problem(
         code=look.code if look and look.code == "reference-unresolved" else "vendor-unreachable",
         text=look.error if look else "the vendor was not asked",
@@ -108,6 +108,12 @@ def _skew(driver: Driver, vendor: InspectResponse, sinks: Mapping[str, SinkLook]
             )
 
 
+def unseen(sink: BoundSink, look: SinkLook) -> Problem:
+    """Why a place could not be looked at."""
+    hint = look.hint or f"make {sink.sink} reachable and writable for this user, then try again"
+    return Problem(code=look.code or "sink-unreachable", text=f"{sink.key}: {look.error}", hint=hint)
+
+
 def judge_sinks(
     state: SecretState, bound: Iterable[BoundSink], sinks: Mapping[str, SinkLook], journal_id: str, mode: Mode
 ) -> Iterable[Problem]:
@@ -115,16 +121,19 @@ def judge_sinks(
     for sink in bound:
         look = sinks[sink.key]
         if look.found is None:
-            hint = f"make {sink.sink} reachable and writable for this user, then try again"
-            yield Problem(code="sink-unreachable", text=look.error, hint=hint)
+            yield unseen(sink, look)
             continue
-        yield from look.found.problems
+        yield from (replace(problem, text=f"{sink.key}: {problem.text}") for problem in look.found.problems)
         held = look.found.current
         pending = look.found.pending
-        if pending and pending.journal_id not in (None, journal_id):
+        known = any(problem.code == "sink-pending-foreign" for problem in look.found.problems)
+        if pending and pending.journal_id not in (None, journal_id) and not known:
             text = f"{sink.key} holds a pending version of another journal"
             hint = "let that rotation end, or clear its pending version by hand"
             yield Problem(code="sink-pending-foreign", text=text, hint=hint)
+        if held is None and state.current and not sink.artefact:
+            text = f"{sink.key} serves nothing, though version {state.current.number} is current"
+            yield Problem(code="sink-empty", text=text, fatal=False, hint=f"keyturn repair {state.secret}")
         if held is None or sink.artefact:
             continue
         if look.foreign:

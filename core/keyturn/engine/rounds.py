@@ -11,6 +11,7 @@ from keyturn.engine.bench import Bench
 from keyturn.engine.entry import Ask, resume, rotate
 from keyturn.engine.job import Job
 from keyturn.engine.loop import Outcome
+from keyturn.engine.record.state import SecretState
 from keyturn.engine.record.summary import summarise
 from keyturn.errors import HeldElsewhereError, KeyturnError
 from keyturn.journal.store import Lease, Summary
@@ -19,18 +20,21 @@ from keyturn.schedule import Due, ScheduleFacts, due
 WORKERS = 4
 CLAIM_NAMES_MAX = 100
 
+Seen = tuple[str | None, str | None]
+"""The ids of the current version and of the latest rotation. Others now, and some runner was faster."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
     """What one secret needs in this round: `resume` or `rotate`, and why.
 
-    `began` is the rotation that had begun last when that was found.
+    `seen` is what it was found by: the current version, and the rotation that had begun last.
     """
 
     name: str
     what: str
     why: str
-    began: str | None = None
+    seen: Seen = (None, None)
 
 
 def facts(job_name: str, after: Iterable[str], summaries: Mapping[str, Summary]) -> ScheduleFacts:
@@ -52,10 +56,12 @@ def is_due(job: Job, summaries: Mapping[str, Summary], now: float) -> Due:
     return due(policy, facts(job.name, policy.after, summaries), now)
 
 
-def _latest(row: Summary | None) -> str | None:
-    """The rotation that began last. Another one, and some runner was faster."""
-    rotation = row.state["rotation"] if row else None
-    return str(rotation["id"]) if rotation else None
+def _seen(row: Summary | None) -> Seen:
+    if row is None:
+        return (None, None)
+    current = next((v["id"] for v in row.state["versions"] if v["state"] == "current"), None)
+    rotation = row.state["rotation"]
+    return (current, rotation["id"] if rotation else None)
 
 
 def scan(jobs: Iterable[Job], summaries: Mapping[str, Summary], now: float) -> list[Work]:
@@ -69,7 +75,7 @@ def scan(jobs: Iterable[Job], summaries: Mapping[str, Summary], now: float) -> l
         elif not (row and row.state["paused_until"] > now):
             when = is_due(job, summaries, now)
             if when.ready:
-                found.append(Work(name=job.name, what="rotate", why=when.why, began=_latest(row)))
+                found.append(Work(name=job.name, what="rotate", why=when.why, seen=_seen(row)))
     return found
 
 
@@ -128,7 +134,7 @@ class _Queue:
 def _one(bench: Bench, job: Job, work: Work, lease: Lease | None) -> Outcome | None:
     try:
         if work.what == "rotate":
-            ask = Ask(reason=f"schedule: {work.why}", wanted=lambda state: _latest(summarise(state)) == work.began)
+            ask = Ask(reason=f"schedule: {work.why}", wanted=lambda state: _still_due(bench, work, state))
             outcome = rotate(bench, job, ask, lease=lease)
             return None if outcome.status == "quiet" else outcome
         return resume(bench, job, lease=lease)
@@ -138,6 +144,11 @@ def _one(bench: Bench, job: Job, work: Work, lease: Lease | None) -> Outcome | N
         return failed(job.name, error)
     except Exception as error:  # noqa: BLE001 - a bug met by one secret must not end the round of the others
         return failed(job.name, _bug(error))
+
+
+def _still_due(bench: Bench, work: Work, state: SecretState) -> bool:
+    """Whether all is as when the round looked, and nobody paused it: a long round comes to it much later."""
+    return _seen(summarise(state)) == work.seen and state.paused_until <= bench.journal.now()
 
 
 def _bug(error: Exception) -> KeyturnError:

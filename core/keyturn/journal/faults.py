@@ -128,6 +128,16 @@ def stale(place: str, secret: str) -> StuckError:
     )
 
 
+def settings(place: str, flaw: str) -> UsageError:
+    """The database could lose what it acknowledged, or tell it differently."""
+    return UsageError(
+        "journal-settings",
+        f"the database server would not keep a journal: {flaw}",
+        hint="change it at the server, or point url: under journal: at another one",
+        place=place,
+    )
+
+
 def rights(place: str, why: str) -> UsageError:
     """The database role may not do what a runner has to do."""
     return UsageError(

@@ -19,6 +19,7 @@ from keyturn.clock import Clock
 from keyturn.ids import new_id
 from keyturn.journal import faults
 from keyturn.journal.chain import Head, first_broken
+from keyturn.journal.faults import JournalError
 from keyturn.journal.migrations import POSTGRESQL_JOURNAL_TABLE, POSTGRESQL_MIGRATIONS, SCHEMA
 from keyturn.journal.postgresql_pool import Connection, Limits, Lost, Pool
 from keyturn.journal.postgresql_server import DUPLICATES, check_server
@@ -49,7 +50,12 @@ Row = tuple[Any, ...]
 EVENT_COLUMNS = "secret, seq, at, type, data, rotation_id, runner, operator, prev, hash"
 FIRST_ROW = f"INSERT INTO journal VALUES (1, %s, {NOW}, {NOW}, 0, 0)"  # noqa: S608 - constants
 JOURNAL_COLUMNS = frozenset({"only_row", "id", "created_at", "newest_at", "schema", "min_writer"})
-MAKING = "SELECT pg_advisory_xact_lock(1263817550)"
+TABLES = ("journal", "event", "head", "summary", "lease", "subject", "sealed")
+WHERE = """SELECT count(DISTINCT relnamespace), bool_and(relpersistence = 'p') FROM pg_class
+           WHERE oid IN (SELECT to_regclass(name) FROM pg_catalog.unnest(%s::text[]) AS name)"""
+"""In how many schemas our tables are found, and whether they outlive a crash."""
+
+MAKING = "SELECT pg_catalog.pg_advisory_xact_lock(1263817550)"
 """Held while tables are made or changed; the number is SQLite's application id of a journal."""
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
@@ -216,12 +222,16 @@ class PostgresqlJournal:
         doubted: list[T] = []
         try:
             return self._write_once(write, doubted, fresh=False)
-        except Lost:
-            pass
+        except Lost as lost:
+            unanswered = lost.fault
         try:
             return self._write_once(write, doubted, fresh=True)
         except Lost as lost:
             raise lost.fault from None
+        except JournalError as error:
+            if doubted:  # `busy` and the like would promise that nothing is stored
+                raise unanswered from error
+            raise
 
     def _write_once(self, write: Write[T], doubted: list[T], *, fresh: bool) -> T:
         """One transaction. `doubted` gets what was decided before it is sent: from then on it may be stored."""
@@ -325,6 +335,11 @@ def _recognised(connection: Connection, place: str) -> str:
         raise faults.foreign(place)
     if row[1] > SCHEMA:
         raise faults.newer(place, needs=row[1], ours=SCHEMA)
+    schemas, logged = connection.execute(WHERE.encode(), (list(TABLES),)).fetchone() or (0, True)
+    if schemas > 1:  # runners whose search_path differs would share some tables and not the others
+        raise faults.foreign(place)
+    if not logged:
+        raise faults.settings(place, "expected tables that outlive a crash, found unlogged ones")
     return str(row[0])
 
 

@@ -97,6 +97,7 @@ class Pool:
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
         self._closed = False
+        self._away_since: float | None = None
 
     @contextmanager
     def connection(self, *, fresh: bool = False) -> Iterator[Connection]:
@@ -141,6 +142,8 @@ class Pool:
     def _give_back(self, connection: Connection) -> None:
         healthy = not connection.closed and connection.info.transaction_status == TransactionStatus.IDLE
         with self._lock:
+            if healthy:
+                self._away_since = None
             if healthy and not self._closed and len(self._idle) < IDLE_MAX:
                 self._idle.append(connection)
                 return
@@ -154,14 +157,27 @@ class Pool:
             connection.close()
 
     def _connect(self, *, patient: bool) -> Connection:
-        end = self._clock.monotonic() + self._limits.reconnect_s
+        """Raises Lost. A server that is away is waited for once, by all threads together, and not at each call."""
         found = self._tried()
+        end = self._away(found) + self._limits.reconnect_s
         while isinstance(found, JournalError) and patient and self._clock.monotonic() < end:
             self._clock.sit_out(PAUSE_S)
             found = self._tried()
+            self._away(found)
         if isinstance(found, JournalError):
-            raise found
+            raise Lost(found)
         return found
+
+    def _away(self, found: Connection | JournalError) -> float:
+        """Note whether there is a connection to be had; since when there is none (monotonic)."""
+        now = self._clock.monotonic()
+        with self._lock:
+            if not isinstance(found, JournalError):
+                self._away_since = None
+                return now
+            if self._away_since is None:
+                self._away_since = now
+            return self._away_since
 
     def _tried(self) -> Connection | JournalError:
         """A new connection that was greeted; or that there is none to be had just now."""

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 
 import psycopg
 
-from keyturn.errors import KeyturnError, UsageError
+from keyturn.errors import KeyturnError
 from keyturn.journal import faults
 
 VERSION_MIN = 130_000
 SETTINGS = """SELECT current_setting('server_version_num'), current_setting('server_encoding'),
   current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),
-  current_setting('synchronous_standby_names'), pg_is_in_recovery()::text"""
+  current_setting('synchronous_standby_names'), current_setting('extra_float_digits'), pg_is_in_recovery()::text"""
 NAMES = (
     "server_version_num",
     "server_encoding",
@@ -20,11 +20,12 @@ NAMES = (
     "full_page_writes",
     "synchronous_commit",
     "standbys",
+    "extra_float_digits",
     "replica",
 )
 
-DUPLICATES = ("23505", "42P07")
-"""Two did the same thing at the same moment: a row, a table."""
+DUPLICATES = ("23505", "42P07", "42710")
+"""Two did the same thing at the same moment: a row, a table. Or somebody has a type of that name."""
 
 LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04")
 """The connection is gone, or goes away: https://www.postgresql.org/docs/current/errcodes-appendix.html."""
@@ -57,12 +58,7 @@ def check_server(connection: psycopg.Connection, place: str) -> None:
     if found["replica"] == "true":
         raise faults.replica(place)
     if flaw := settings_flaw(found):
-        raise UsageError(
-            "journal-settings",
-            f"the database server would not keep a journal: {flaw}",
-            hint="change it at the server, or point url: under journal: at another one",
-            place=place,
-        )
+        raise faults.settings(place, flaw)
 
 
 def settings_flaw(found: Mapping[str, str]) -> str | None:
@@ -77,6 +73,9 @@ def settings_flaw(found: Mapping[str, str]) -> str | None:
     # Each write sets `on` for itself. A default of off is refused all the same: what else was traded for speed there?
     if found["synchronous_commit"] == "off" or (found["synchronous_commit"] == "local" and found["standbys"]):
         return f"expected synchronous_commit = on, found {found['synchronous_commit']}"
+    # Rounded times would make whole chains look broken.
+    if int(found["extra_float_digits"]) < 1:
+        return f"expected extra_float_digits = 1, found {found['extra_float_digits']}"
     return None
 
 

@@ -22,7 +22,6 @@ NO_FILE = "/dev/null/none"
 
 FIXED: Mapping[str, str] = {
     "application_name": "keyturn",
-    "client_encoding": "UTF8",
     "connect_timeout": str(CONNECT_S),
     # A server that is gone without a word is noticed within half a minute.
     "keepalives": "1",
@@ -31,8 +30,14 @@ FIXED: Mapping[str, str] = {
     "keepalives_count": "3",
     "tcp_user_timeout": "20000",
 }
+FORCED: Mapping[str, str] = {"client_encoding": "UTF8"}
+"""What no URL changes: chains are made over text."""
+
 SHOWABLE = re.compile(r"[A-Za-z0-9_.,:%/\[\]-]*")
 """A part of a URL that may be printed. A password with an unquoted @ would end up in the host or the database."""
+
+PORTS = re.compile(r"[0-9,]*")
+"""In a URL without a host, the password would be read as a port."""
 
 SAFE_MODES = frozenset({"disable", "require", "verify-ca", "verify-full"})
 HINT = "write postgresql://USER:PASSWORD@HOST/DATABASE, with % codes for signs such as @ and / in the password"
@@ -60,9 +65,11 @@ def parse_url(url: str) -> Address:
             raise _wrong(f"expected a URL that names user, host and database, found none for {name}")
     if not all(SHOWABLE.fullmatch(said.get(name, "")) for name in ("user", "host", "dbname", "port")):
         raise _wrong("expected letters, digits and . _ - in user, host and database")
+    if not PORTS.fullmatch(said.get("port", "")):
+        raise _wrong("expected a number for the port")
     port = f":{said['port']}" if said.get("port") else ""
     shown = f"postgresql://{said['user']}@{said['host']}{port}/{said['dbname']}"
-    return Address(shown=shown, options={**_defaults(), **FIXED, **_encryption(said, shown), **said})
+    return Address(shown=shown, options={**_defaults(), **FIXED, **_encryption(said, shown), **said, **FORCED})
 
 
 def _said(url: str) -> dict[str, str]:
@@ -70,7 +77,7 @@ def _said(url: str) -> dict[str, str]:
         raise _wrong("expected a URL that begins with postgresql://")
     try:
         found = conninfo_to_dict(url)
-    except psycopg.Error:
+    except (psycopg.Error, UnicodeError):
         # Without its cause: libpq's words quote the URL.
         raise _wrong("the URL can not be read") from None
     return {name: str(value) for name, value in found.items()}

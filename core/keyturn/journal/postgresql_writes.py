@@ -2,6 +2,9 @@
 
 A write is one transaction in two round trips. It sends what it `asks`, which locks the rows it depends on; the answers
 and the database's clock, read after those locks were had, go into `decide`; its statements and COMMIT go out together.
+
+Functions of any type say where they are, and numbers their type: in a schema that others may write to, a function or an
+operator that fits more closely would come before the server's own.
 """
 
 from __future__ import annotations
@@ -138,7 +141,7 @@ class Claim:
         """The first free row that nobody else is at, and the row that may be ours."""
         names = list(self.subjects)
         free = f"""{LEASE_ROW} WHERE subject = ANY(%s) AND expires_at <= {NOW}
-                   ORDER BY array_position(%s::text[], subject) LIMIT 1 FOR UPDATE SKIP LOCKED"""
+                   ORDER BY pg_catalog.array_position(%s::text[], subject) LIMIT 1 FOR UPDATE SKIP LOCKED"""
         ours = Query(f"{LEASE_ROW} WHERE subject = %s FOR UPDATE", (doubted.subject if doubted else "",))
         return [ours, Query(free, (names, names))]
 
@@ -167,8 +170,8 @@ class Renew:
         _check_clock(seen)
         _require(seen, self.lease)
         renewed = replace(self.lease, expires_at=seen.now + self.ttl_s)
-        text = "UPDATE lease SET expires_at = %s WHERE subject = %s AND fence = %s"
-        return Decided(answer=renewed, statements=[Query(text, (renewed.expires_at, renewed.subject, renewed.fence))])
+        text = "UPDATE lease SET expires_at = %s WHERE subject = %s"
+        return Decided(answer=renewed, statements=[Query(text, (renewed.expires_at, renewed.subject))])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,21 +253,22 @@ class Unseal:
 
 def known(subjects: Sequence[str]) -> Query:
     """Rows to lock for subjects that have none yet. A statement of its own: whoever dies after it leaves no lock."""
-    text = """INSERT INTO lease SELECT subject, '', 0, 0 FROM unnest(%s::text[]) AS subject ORDER BY subject
+    text = """INSERT INTO lease SELECT subject, '', 0, 0 FROM pg_catalog.unnest(%s::text[]) AS subject ORDER BY subject
               ON CONFLICT DO NOTHING"""
     return Query(text, (list(subjects),))
 
 
 def ended(lease: Lease) -> Plain:
     """Give a lease back, unless it was lost."""
-    text = "UPDATE lease SET expires_at = 0 WHERE subject = %s AND fence = %s"
-    return Plain(statement=Query(text, (lease.subject, lease.fence)))
+    text = "UPDATE lease SET expires_at = 0 WHERE subject = %s AND fence = %s AND runner = %s"
+    return Plain(statement=Query(text, (lease.subject, lease.fence, lease.runner)))
 
 
 def buried(lease: Lease) -> Plain:
     """End this very lease, unless it was renewed or taken over."""
-    text = "UPDATE lease SET expires_at = 0 WHERE subject = %s AND fence = %s AND expires_at = %s"
-    return Plain(statement=Query(text, (lease.subject, lease.fence, lease.expires_at)))
+    text = """UPDATE lease SET expires_at = 0
+              WHERE subject = %s AND fence = %s AND runner = %s AND expires_at = %s::float8"""
+    return Plain(statement=Query(text, (lease.subject, lease.fence, lease.runner, lease.expires_at)))
 
 
 def _lease(row: Row) -> Lease:
@@ -277,7 +281,9 @@ def _locked(lease: Lease) -> Query:
 
 def _require(seen: Seen, lease: Lease) -> None:
     held = [_lease(row) for row in seen.rows[0]]
-    if not any(one.fence == lease.fence and one.expires_at > seen.now for one in held):
+    # A fail-over that forgot a takeover gives its number to another runner once more.
+    ours = (lease.fence, lease.runner)
+    if not any((one.fence, one.runner) == ours and one.expires_at > seen.now for one in held):
         raise LeaseLost(f"the lease on {lease.subject} is not held any more")
 
 
@@ -305,7 +311,7 @@ def _events_stored(secret: str, events: Sequence[Event]) -> list[Query]:
               ON CONFLICT (secret) DO UPDATE SET seq = excluded.seq, hash = excluded.hash"""
     # One row for all secrets: whoever finds it locked leaves it to the one who has it, and once a second is enough.
     newest = """UPDATE journal SET newest_at = %s WHERE only_row =
-                (SELECT only_row FROM journal WHERE newest_at < %s FOR UPDATE SKIP LOCKED)"""
+                (SELECT only_row FROM journal WHERE newest_at < %s::float8 FOR UPDATE SKIP LOCKED)"""
     return [
         *(Query("INSERT INTO event VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)", row) for row in rows),
         Query(head, (secret, last.seq, last.hash)),

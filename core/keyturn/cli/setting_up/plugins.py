@@ -74,11 +74,16 @@ def options(model: type[Any] | None) -> list[dict[str, Any]]:
         {
             "name": field.alias or name,
             "required": field.is_required(),
-            "default": None if field.is_required() or field.default is None else str(field.default),
+            "default": _default(field),
             "description": field.description or "",
         }
         for name, field in fields.items()
     ]
+
+
+def _default(field: Any) -> str | None:
+    value = None if field.is_required() else field.get_default(call_default_factory=True)
+    return None if value in (None, (), [], {}) else str(value)
 
 
 def _option_lines(title: str, found: Sequence[dict[str, Any]]) -> list[str]:

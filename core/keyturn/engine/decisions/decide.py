@@ -72,7 +72,8 @@ def _stage(view: View) -> Action | None:
         for key in keys:
             failure = view.looks.failures.get(("stage", key))
             if failure and failure.outcome in ("refused", "conflict"):
-                return Record(bodies=(ev.Undoing(code="stage-refused", reason=f"{key}: {failure.why}"),))
+                why = failure.why.removeprefix(f"{key}: ")
+                return Record(bodies=(ev.Undoing(code="stage-refused", reason=f"{key}: {why}"),))
     return effects(view, Step.STAGE, "stage", keys)
 
 

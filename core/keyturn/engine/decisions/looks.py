@@ -39,7 +39,7 @@ class VendorLook:
 
 @dataclass(frozen=True, kw_only=True)
 class SinkLook:
-    """A sink's place as last inspected; `error` where it could not be.
+    """A sink's place as last inspected; `error`, with its code and what to do, where it could not be.
 
     `foreign`: another journal writes it. `ahead`: this journal wrote it, at a time that it knows nothing of: what we
     read is an older copy of the journal.
@@ -48,6 +48,8 @@ class SinkLook:
     at: float
     found: SinkInspectResponse | None = None
     error: str = ""
+    code: str = ""
+    hint: str = ""
     foreign: bool = False
     ahead: bool = False
 

@@ -149,7 +149,15 @@ def _promote(view: View, sinks: list[FrozenSink]) -> Action | None:
 
 
 def _unwritable(view: View, sink: FrozenSink, why: str) -> Stop:
-    ahead = view.looks.sinks[sink.key].ahead
+    found, ahead = view.looks.sinks[sink.key].found, view.looks.sinks[sink.key].ahead
+    problem = next((one for one in found.problems if one.fatal), None) if found else None
+    if problem:
+        return Stop(
+            step=Step.PUBLISH,
+            code=problem.code,
+            reason=f"{sink.key}: {problem.text}",
+            next=f"{problem.hint or 'clear that up'}; then: keyturn resume {view.name}",
+        )
     first = (
         "point journal: at the newest copy" if ahead else f"put version {view.to.number} or its predecessor back there"
     )

@@ -90,7 +90,8 @@ def effects(view: View, step: Step, verb: str, targets: Sequence[str]) -> Action
     ready = [t for t in todo if t not in failures or failures[t].tries < view.limits.tries_per_run]
     if not ready:
         target, failure = next(iter(failures.items()))
-        return Leave(step=step, kind="retry", text=f"{verb} at {target} did not work yet: {failure.why}")
+        why = failure.why.removeprefix(f"{target}: ")
+        return Leave(step=step, kind="retry", text=f"{verb} at {target} did not work yet: {why}")
     wait_until = max((failures[t].at + view.limits.poll_s for t in ready if t in failures), default=0.0)
     if wait_until > view.now and all(t in failures for t in ready):
         return Pause(step=step, until=wait_until, at_most=wait_until, text=f"{verb} is tried again")

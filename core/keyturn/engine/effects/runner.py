@@ -22,7 +22,10 @@ def is_dead(runner: str) -> bool:
     where, _, process = runner.rpartition("/")[0].rpartition("/")
     if where != _here() or not process.isdigit():
         return False
-    return _started(int(process)) != runner.rpartition("/")[2]
+    started = _started(int(process))
+    if started is None:
+        return not _exists(int(process))
+    return started != runner.rpartition("/")[2]
 
 
 def _here() -> str:
@@ -31,10 +34,21 @@ def _here() -> str:
     return f"{socket.gethostname()}/{boot}/{namespace}"
 
 
-def _started(pid: int) -> str:
-    """The process's start in clock ticks since boot (proc(5), field 22); empty where there is none, or a zombie."""
+def _exists(pid: int) -> bool:
+    """Whether there is such a process, where /proc shows only one's own (hidepid) too."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _started(pid: int) -> str | None:
+    """The process's start in clock ticks since boot (proc(5), field 22). Empty: a zombie. None: not to be seen."""
     try:
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return ""
+        return None
     return "" if fields[0] in "ZX" else fields[19]

@@ -35,7 +35,9 @@ def look_at_sinks(driver: Driver, keys: Sequence[str]) -> Mapping[str, SinkLook]
         sink.key: SinkLook(
             at=now,
             found=result.answer,
-            error="" if result.done else result.why,
+            error="" if result.done else result.why.removeprefix(f"{sink.key}: "),
+            code=_code(result),
+            hint=result.hint,
             foreign=result.done and _foreign(driver, result.answer),
             ahead=result.done and _ahead(driver, sink, result.answer),
         )
@@ -43,6 +45,13 @@ def look_at_sinks(driver: Driver, keys: Sequence[str]) -> Mapping[str, SinkLook]
     }
     driver.looks = replace(driver.looks, sinks={**driver.looks.sinks, **seen})
     return seen
+
+
+def _code(result: Result) -> str:
+    """The sink's own where it knows what is wrong, and not only that nothing was heard."""
+    if result.done:
+        return ""
+    return result.code if result.hint or result.outcome == "refused" else "sink-unreachable"
 
 
 def _foreign(driver: Driver, found: SinkInspectResponse) -> bool:

@@ -207,8 +207,13 @@ class SecretState:
         return 1 + max((v.number for v in self.versions.values()), default=0)
 
     def by_fingerprints(self, fingerprints: Mapping[str, str], fields: Mapping[str, str]) -> VersionState | None:
-        """The version of ours that a sink holds under `fields` (stored name to bundle field), told by content."""
-        for version in reversed(list(self.versions.values())):
+        """The version of ours that a sink holds under `fields` (stored name to bundle field), told by content.
+
+        Versions may have these fields in common (a user name): then it is the current one, else the newest.
+        """
+        known = reversed(list(self.versions.values()))
+        candidates: list[VersionState] = [*([self.current] if self.current else []), *known]
+        for version in candidates:
             ours = {stored: version.fingerprints.get(name) for stored, name in fields.items()}
             if ours and None not in ours.values() and ours == dict(fingerprints):
                 return version

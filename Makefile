@@ -6,14 +6,18 @@ READY := $(VENV)/.ready
 MEMORY := $(shell test -w /dev/shm && echo /dev/shm || echo $${TMPDIR:-/tmp})
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check bench fleet lock docs clean
+.PHONY: demo test sweep check bench fleet lock docs clean
 
 demo: $(READY)
 	$(BIN)/keyturn demo
 
 # Every journal write is forced to disk; where there is a folder in memory the tests work there, and are twice as fast.
 test: $(READY)
-	TMPDIR=$(MEMORY) $(BIN)/python -m pytest -n 2
+	TMPDIR=$(MEMORY) $(BIN)/python -m pytest -n 2 -m "not sweep"
+
+# A fault at each of many points: kill -9 at every journal write, sinks in every kind of trouble.
+sweep: $(READY)
+	TMPDIR=$(MEMORY) $(BIN)/python -m pytest -n 2 -m sweep
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -10,6 +10,8 @@ import pytest
 
 from crash.town import SECRET, Town, town
 
+pytestmark = pytest.mark.sweep
+
 
 def promises_hold(one: Town, where: str) -> None:
     """P1 and P2 from outside, at this very moment."""

@@ -22,6 +22,8 @@ from keyturn_aws.simulator import StrictFake
 from keyturn_aws.simulator_world import Call
 from keyturn_vault.simulator import OpenBao
 
+pytestmark = pytest.mark.sweep
+
 
 @pytest.fixture(scope="module")
 def bao() -> Iterator[OpenBao]:

@@ -18,6 +18,8 @@ from keyturn.testing.proxy import On, Plan, Seen, answer
 from keyturn_aws.simulator import StrictFake
 from servers.openbao import DurableOpenBao
 
+pytestmark = pytest.mark.sweep
+
 SEALED = "is sealed"
 STAGE, SWITCH = "POST kv/data/keyturn-pending/*", "POST kv/data/*"
 THROTTLED = json.dumps({"__type": "ThrottlingException", "Message": "Rate exceeded"})

@@ -36,7 +36,7 @@ show() {{
 while [ "$1" != -- ]; do show "$1" "$1"; shift; done
 shift
 show "$etc" {ETC}
-mkdir "$root/proc" "$root/tmp"
+mkdir -p "$root/proc" "$root/tmp"
 mount -t proc -o ro proc "$root/proc"
 mount -o remount,ro "$root"
 chroot --userspec="$user:$user" --groups= "$root" "$@"

@@ -6,15 +6,17 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import takewhile
 
 from keyturn.engine.bench import Bench
+from keyturn.engine.effects.runner import is_dead
 from keyturn.engine.entry import Ask, resume, rotate
 from keyturn.engine.job import Job
 from keyturn.engine.loop import Outcome
 from keyturn.engine.record.state import SecretState
 from keyturn.engine.record.summary import summarise
 from keyturn.errors import HeldElsewhereError, KeyturnError
-from keyturn.journal.store import Lease, Summary
+from keyturn.journal.store import Lease, LeaseHeld, Summary
 from keyturn.schedule import Due, ScheduleFacts, due
 
 WORKERS = 4
@@ -105,11 +107,14 @@ def carry_out(
 class _Queue:
     """The round's work, shared with other runners: what nobody holds comes first, in order, then what somebody holds.
 
-    The latter is tried once more: its holder may be known to be dead, or done.
+    The latter is tried once more: its holder may be known to be dead, or done. Now and then it is looked whether a
+    holder was killed on this machine, so that nobody waits for the end of a dead runner's lease.
     """
 
     def __init__(self, bench: Bench, work: Mapping[str, Work]) -> None:
         self._bench, self._left, self._lock = bench, dict(work), threading.Lock()
+        self._passed: list[str] = []
+        self._look_at = 0.0
 
     def __len__(self) -> int:
         return len(self._left)
@@ -117,9 +122,24 @@ class _Queue:
     def take(self) -> tuple[Work, Lease | None]:
         """The next piece of work, with its lease where it was free."""
         with self._lock:
-            lease = self._claim()
+            lease = self._passed_by() or self._claim()
             name = lease.subject if lease else next(iter(self._left))
+            self._passed = list(takewhile(lambda one: one != name, self._left))
             return self._left.pop(name), lease
+
+    def _passed_by(self) -> Lease | None:
+        """One of those that somebody held at the last claim, if it is free now; dead holders' leases are ended."""
+        now = self._bench.clock.monotonic()
+        if now < self._look_at:
+            return None
+        self._look_at = now + self._bench.limits.lease_s / 6
+        for name in self._passed:
+            try:
+                return self._bench.journal.acquire(name, self._bench.runner, ttl_s=self._bench.limits.lease_s)
+            except LeaseHeld as held:
+                if is_dead(held.lease.runner):
+                    self._bench.journal.bury(held.lease)
+        return None
 
     def _claim(self) -> Lease | None:
         names, ttl_s = list(self._left), self._bench.limits.lease_s

@@ -23,6 +23,13 @@ class Clock(Protocol):
     def sit_out(self, seconds: float) -> None:
         """Let time pass, also when asked to stop: for where stopping would leave consumers without a valid value."""
 
+    def stop(self) -> None:
+        """Ask for a stop: from a signal handler or another thread."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop was asked for."""
+
 
 class SystemClock:
     """The machine's own clock. `stop()` ends every wait, from a signal handler or another thread."""

@@ -60,6 +60,7 @@ class PluginContext:
         password: Secret | None = None,
         ca: Path | None = None,
         proxy: str | None = None,
+        local_address: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> HttpClient:
         """A client for one base URL, closed with this context. Raises NotSent where `ca` can not be read."""
@@ -71,6 +72,7 @@ class PluginContext:
             password=password,
             ca=ca,
             proxy=proxy,
+            local_address=local_address,
             headers=headers,
         )
         self._clients.append(client)

@@ -100,7 +100,8 @@ class HttpClient:
     """The `Http` of the plugin context: synchronous, TLS always verified, redirects never followed, never a retry.
 
     `now` gives epoch seconds and is what deadlines are compared with. `seal` takes an attempt id and a raw body.
-    Environment proxies are not trusted; `proxy` is the only way to one.
+    Environment proxies are not trusted; `proxy` is the only way to one. `local_address` is the address of this machine
+    that connections are made from.
     """
 
     def __init__(  # noqa: PLR0913 - a client spelled out; all but the URL have names
@@ -113,6 +114,7 @@ class HttpClient:
         password: Secret | None = None,
         ca: Path | None = None,
         proxy: str | None = None,
+        local_address: str | None = None,
         headers: Mapping[str, str] | None = None,
         limits: HttpLimits | None = None,
     ) -> None:
@@ -120,13 +122,16 @@ class HttpClient:
         self._place = httpx.URL(base_url).netloc.decode()
         self._client = httpx.Client(
             base_url=base_url,
-            verify=ssl_context(ca),
-            proxy=proxy,
+            transport=httpx.HTTPTransport(
+                verify=ssl_context(ca),
+                proxy=proxy,
+                local_address=local_address,
+                limits=httpx.Limits(max_connections=self._limits.connections_max),
+            ),
             auth=_basic(username, password),
             headers={"accept": "application/json", "accept-encoding": "identity", **(headers or {})},
             follow_redirects=False,
             trust_env=False,
-            limits=httpx.Limits(max_connections=self._limits.connections_max),
         )
 
     def close(self) -> None:

@@ -78,8 +78,12 @@ def _overlap(traits: Traits) -> list[str]:
         found.append("live_max is at least 1")
     if traits.live_max == 1 and traits.grace_s:
         found.append("with a grace, two versions live at once: live_max is not 1")
-    if traits.coexist and traits.revoke is Revoke.NONE:
-        found.append("where old and new coexist, the old one must be revocable")
+    if traits.coexist and traits.revoke is Revoke.NONE and not traits.own_expiry:
+        found.append("where old and new coexist, the old one must be revocable, or end by its own expiry")
+    if traits.own_expiry and (traits.dies_by_issue or traits.revoke is not Revoke.NONE):
+        found.append("own_expiry is for versions that neither issue nor a call can end")
+    if traits.grace_max_s and not traits.dies_by_issue:
+        found.append("grace_max_s is for vendors where issue ends the old version")
     if traits.answer_is_commit and traits.coexist:
         found.append("answer_is_commit is for vendors where issue ends the old version")
     return found
@@ -90,7 +94,11 @@ def _numbers(traits: Traits) -> list[str]:
         "grace_s": traits.grace_s or 0.0,
         "activation_s": traits.activation_s,
         "revocation_s": traits.revocation_s,
+        "grace_max_s": traits.grace_max_s,
         "settle_s": traits.settle_s,
+        "settle_every_s": traits.settle_every_s,
+        "life_min_s": traits.life_min_s,
+        "check_every_s": traits.check_every_s or 0.0,
         "derived_s": traits.derived_s,
         "min_age_s": traits.min_age_s,
     }

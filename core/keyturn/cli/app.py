@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # these cost more than `--help` may
 
     from keyturn.cli.estate import Estate, Wiring
     from keyturn.cli.progress import Progress
-    from keyturn.clock import SystemClock
+    from keyturn.clock import Clock
     from keyturn.engine.record.events import Body
 
 PROGRAM = "keyturn"
@@ -358,7 +358,7 @@ def _interrupted(session: Session) -> KeyturnError:
 
 
 @contextmanager
-def _stopped_by_signals(clock: SystemClock, session: Session) -> Iterator[None]:
+def _stopped_by_signals(clock: Clock, session: Session) -> Iterator[None]:
     """The first signal ends every wait and begins nothing new; the second ends the process, as safe as a crash."""
     import signal  # noqa: PLC0415 - help does without it
 

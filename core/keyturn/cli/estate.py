@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from keyturn.clock import SystemClock
+from keyturn.clock import Clock, SystemClock
 from keyturn.config import Account, Configuration, ManagedSecret, load, locate, read
 from keyturn.config.places import place_of
 from keyturn.config.problems import suggestion
@@ -44,8 +44,9 @@ from keyturn.traits import validate_traits
 
 @dataclass(frozen=True, kw_only=True)
 class Wiring:
-    """What a test may put in between: a journal in front of the journal, faults in the fence, other limits."""
+    """What a test may put in between: a journal in front of the journal, faults in the fence, other limits, a clock."""
 
+    clock: Clock | None = None
     journal: Callable[[Journal], Journal] = lambda journal: journal
     inject: Callable[[str, str, str], None] | None = None
     limits: Limits | None = None
@@ -59,7 +60,7 @@ class Estate:
     registry: Registry
     operator: str
     wiring: Wiring = field(default_factory=Wiring)
-    clock: SystemClock = field(default_factory=SystemClock)
+    clock: Clock = field(default_factory=SystemClock)
     tell: Callable[[str, ev.Body], None] = lambda *_: None
     _open: ExitStack = field(default_factory=ExitStack)
     _made: dict[tuple[Kind, str], Any] = field(default_factory=dict)
@@ -289,6 +290,7 @@ def open_estate(
         registry=registry,
         operator=operator or _operator(),
         wiring=wiring or Wiring(),
+        clock=(wiring.clock if wiring else None) or SystemClock(),
         tell=tell or (lambda *_: None),
     )
 

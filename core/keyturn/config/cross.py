@@ -40,10 +40,10 @@ def _claim(work: Work, first: dict[str, Path], subject: str, path: Path, code: s
         work.problems.add(code, message, mine, hint=f"let {mine[1]} and {other[1]} be one secret, or part them")
 
 
-def check_after(work: Work) -> None:
-    """`after:` names secrets that exist, and never comes round to itself."""
+def check_after(work: Work, managed: Iterable[ManagedSecret]) -> None:
+    """`after:` names secrets that exist, and never comes round to itself; nor do values derived from another secret."""
     secrets = work.section("secrets")
-    graph: Graph = {}
+    graph: Graph = {("secrets", one.name): {("secrets", one.source)} for one in managed if one.source}
     for name, data in secrets.items():
         rotate = data.get("rotate", {})
         after = rotate.get("after", []) if isinstance(rotate, dict) else []

@@ -39,7 +39,7 @@ def load(source: Source, find: Find) -> Configuration:
     managed = [secret for secret in read if secret is not None]
     cross.check_subjects(work, managed)
     cross.check_places(work, managed)
-    cross.check_after(work)
+    cross.check_after(work, managed)
     cross.check_references(work)
     cross.check_credentials(work, managed)
     return _configuration(work, root, managed)

@@ -98,7 +98,10 @@ class Binding:
 
 @dataclass(frozen=True, kw_only=True)
 class ManagedSecret:
-    """One secret as configured. `target` is the provider plugin's own type; `subject` what it is at the vendor."""
+    """One secret as configured. `target` is the provider plugin's own type; `subject` what it is at the vendor.
+
+    `source` names the secret whose current value this one is derived from; it comes after that one without being told.
+    """
 
     name: str
     provider: str
@@ -108,6 +111,7 @@ class ManagedSecret:
     sinks: tuple[Binding, ...]
     consumers: tuple[Consumer, ...]
     subject: str
+    source: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,7 @@ def read_secret(work: Work, name: str, data: dict[str, Any]) -> ManagedSecret | 
     account = _account(work, "providers", data.get("provider"), (*path, "provider"))
     target = _target(work, data, path)
     traits = _traits(work, account, target, path)
+    source = _source(work, account, target, name, path)
     bindings = list(_bindings(work, data, traits, path))
     if section is None or account is None or traits is None or len(work.problems.found) > before:
         return None
@@ -55,11 +56,12 @@ def read_secret(work: Work, name: str, data: dict[str, Any]) -> ManagedSecret | 
         name=name,
         provider=section.provider,
         target=target,
-        rotate=rotate_policy(section.rotate),
+        rotate=rotate_policy(section.rotate, source),
         overlap=overlap_policy(section.overlap),
         sinks=tuple(bindings),
         consumers=tuple(consumer(one, work.source.folder) for one in section.consumers),
         subject=_subject(work, account, target, name, path),
+        source=source,
     )
 
 
@@ -74,8 +76,8 @@ def with_defaults(data: Mapping[str, Any], defaults: Any) -> dict[str, Any]:
     return merged
 
 
-def rotate_policy(section: RotateSection) -> RotatePolicy:
-    """The schedule as plain data."""
+def rotate_policy(section: RotateSection, source: str | None = None) -> RotatePolicy:
+    """The schedule as plain data. What is derived from `source` comes after it, whether that is written or not."""
     return RotatePolicy(
         every_s=section.every,
         from_date=section.from_,
@@ -83,7 +85,7 @@ def rotate_policy(section: RotateSection) -> RotatePolicy:
         timezone=section.timezone,
         window=section.window,
         before_expiry_s=section.before_expiry,
-        after=section.after,
+        after=tuple(dict.fromkeys((*section.after, *([source] if source else [])))),
         jitter_s=section.jitter,
         min_age_s=section.min_age,
         keep_previous=section.keep_previous,
@@ -178,6 +180,19 @@ def _subject(work: Work, account: Account, target: Any, name: str, path: Path) -
         return f"{account.kind}:{account.name}:{name}"
     where = (*path, "target")
     return str(work.ask_pure(account.plugin, "subject", lambda: ask(account.options, target), where) or where)
+
+
+def _source(work: Work, account: Account | None, target: Any, name: str, path: Path) -> str | None:
+    """The secret that this one's value is derived from."""
+    if account is None or target is None or account.plugin.source is None:
+        return None
+    ask, where = account.plugin.source, (*path, "target")
+    source = work.ask_pure(account.plugin, "source", lambda: ask(account.options, target), where)
+    others = [other for other in work.section("secrets") if other != name]
+    if source is not None and source not in others:
+        text = f"its value comes from secret {source}, which is not configured"
+        work.problems.add("unknown-secret", text, where, hint=suggestion(str(source), others))
+    return source if isinstance(source, str) else None
 
 
 def _bindings(work: Work, data: Mapping[str, Any], traits: Traits | None, path: Path) -> Iterator[Binding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from keyturn.engine.bench import Bench
@@ -54,7 +54,7 @@ def facts(job_name: str, after: Iterable[str], summaries: Mapping[str, Summary])
 
 def is_due(job: Job, summaries: Mapping[str, Summary], now: float) -> Due:
     """Where this secret stands in its schedule."""
-    policy = job.secret.rotate
+    policy = replace(job.secret.rotate, min_age_s=max(job.secret.rotate.min_age_s, job.traits.min_age_s))
     return due(policy, facts(job.name, policy.after, summaries), now)
 
 
@@ -71,7 +71,7 @@ def scan(jobs: Iterable[Job], summaries: Mapping[str, Summary], now: float) -> l
     found = []
     for job in jobs:
         row = summaries.get(job.name)
-        if row and row.next_at is not None:
+        if row and row.next_at is not None and not _superseded(job, row, is_due(job, summaries, now), now):
             if row.next_at <= now or row.status != "holding" or not row.state["rotation"]["open"]:
                 found.append(Work(name=job.name, what="resume", why=row.status))
         elif not (row and row.state["paused_until"] > now):
@@ -79,6 +79,12 @@ def scan(jobs: Iterable[Job], summaries: Mapping[str, Summary], now: float) -> l
             if when.ready:
                 found.append(Work(name=job.name, what="rotate", why=when.why, seen=_seen(row)))
     return found
+
+
+def _superseded(job: Job, row: Summary, when: Due, now: float) -> bool:
+    """Whether the next rotation begins while an older one holds: where the vendor always has room for it."""
+    room = job.traits.live_max is None or job.traits.dies_by_issue
+    return row.status == "holding" and room and when.ready and row.state["paused_until"] <= now
 
 
 def carry_out(

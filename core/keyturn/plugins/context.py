@@ -71,9 +71,13 @@ class Context(Protocol):
         password: Secret | None = None,
         ca: Path | None = None,
         proxy: str | None = None,
+        local_address: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Http:
-        """A client for one base URL; HTTP Basic when a user name is given. TLS is always verified."""
+        """A client for one base URL; HTTP Basic when a user name is given. TLS is always verified.
+
+        `local_address` is the address of this machine that connections are made from (unset: the system's choice).
+        """
 
     def run(
         self, argv: Sequence[str], *, files: Bundle | None = None, stdin: Secret | None = None, timeout_s: float = 60.0

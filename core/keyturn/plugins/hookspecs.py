@@ -42,7 +42,9 @@ class Plugin:
     `account` are the options under `providers:` or `sinks:`; `target` those of one secret (a provider's `target:`, a
     sink's place). `traits` and `subject` are pure functions of both. `load` imports the implementation and returns a
     factory: `load()(context, account)`. `simulator` imports the vendor's simulator, where there is one. `place` (sinks)
-    gives the target options that PATH means in a reference `SINK:PATH#FIELD`, from account and path; pure. `extras`
+    gives the target options that PATH means in a reference `SINK:PATH#FIELD`, from account and path; pure. `source`
+    (providers) names the configured secret that a target derives its value from, or None; pure. Its current version
+    travels with every call (`Call.source`), and a rotation of it makes this one due. `extras`
     names the optional verbs it has (`make`, `reset`); `requires` is what pip installs where a library of it is missing.
     """
 
@@ -56,6 +58,7 @@ class Plugin:
     traits: Callable[[Any, Any], Traits] | Callable[[Any, Any], SinkTraits] | None = None
     subject: Callable[[Any, Any], str] | None = None
     place: Callable[[Any, str], Mapping[str, Any]] | None = None
+    source: Callable[[Any, Any], str | None] | None = None
     extras: tuple[str, ...] = ()
     requires: str = ""
     commands: Callable[[], Any] | None = None

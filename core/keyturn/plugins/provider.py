@@ -16,7 +16,8 @@ class Call:
 
     `attempt_id` is new for each attempt and journaled before it is sent: send it along wherever the vendor takes a
     label. `deadline_at` is epoch seconds; a call that outlives it counts as doubt. `target` is this provider's own
-    target options, already validated.
+    target options, already validated. `source` is the current version of the secret that this one is derived from
+    (`Plugin.source`), with its value; None where it has none, or none is named.
     """
 
     secret: str
@@ -25,6 +26,7 @@ class Call:
     deadline_at: float
     target: Any = None
     compromised: bool = False
+    source: Version | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,6 +63,7 @@ class FakeContext:
         password: Secret | None = None,
         ca: Path | None = None,
         proxy: str | None = None,
+        local_address: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> HttpClient:
         """The real client, on this context's clock."""
@@ -75,6 +76,7 @@ class FakeContext:
             password=password,
             ca=ca,
             proxy=proxy,
+            local_address=local_address,
             headers=headers,
         )
         self._clients.append(client)

@@ -142,7 +142,18 @@ class Driver:
             deadline_at=self.now() + within_s,
             target=self.job.secret.target,
             compromised=bool(rotation and rotation.compromised),
+            source=self._source(),
         )
+
+    def _source(self) -> Version | None:
+        """The current version of the secret that this one is derived from, with its value from the escrow."""
+        name = self.job.secret.source
+        current = fold(name, self.bench.journal.events(name)).current if name else None
+        if name is None or current is None:
+            return None
+        bundle = self.bench.escrow.open_version(name, current.id) or Bundle()
+        self.bench.values.update(bundle.reveal().values())
+        return Version(id=current.id, number=current.number, slot=current.slot, handle=current.handle, bundle=bundle)
 
     def sink_call(self, sink: BoundSink) -> SinkCall:
         """What every sink call carries."""

@@ -14,7 +14,7 @@ from keyturn.secret import Bundle
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BoundSink:
-    """One place of one sink. `fields`: stored name to bundle field."""
+    """One place of one sink. `fields`: stored name to bundle field. `stages_empty`: as its `SinkTraits` say."""
 
     key: str
     sink: str
@@ -23,6 +23,7 @@ class BoundSink:
     place: Any
     fields: Mapping[str, str]
     artefact: bool = False
+    stages_empty: bool = True
     keep_previous: int = 1
 
     def stored(self, bundle: Bundle) -> Bundle:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ class Demo:
             whole["providers"] |= configuration["providers"]
             self._kinds |= dict.fromkeys(configuration["providers"], each.plugin.name)
             for name, secret in configuration["secrets"].items():
-                whole["secrets"][name] = {**POLICY, **secret, "sinks": places(each, name, self.shelves)}
+                whole["secrets"][name] = {**deepcopy(POLICY), **secret, "sinks": places(each, name, self.shelves)}
         path = self.folder / "keyturn.yaml"
         write_private(path, path.read_bytes() + b"\n" + yaml.safe_dump(whole, sort_keys=False).encode())
 

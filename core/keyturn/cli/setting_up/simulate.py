@@ -114,7 +114,8 @@ def _text(facts: Mapping[str, Any], initial: Path | None) -> str:
     lines = [f"# {facts['vendor']} is simulated at {', '.join(facts['urls'])}; stop it with Ctrl-C", ""]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in facts["environment"].items()]
     lines += ["", *_fragment(facts["configuration"])]
-    lines += [f"# {name} is in use already, as {one['handle']}" for name, one in facts["initial"].items()]
+    for name, one in facts["initial"].items():
+        lines.append(f"# {name} is in use already" + (f", as {one['handle']}" if one["handle"] else ""))
     if initial:
         lines.append(f"# their values are in {initial}")
     elif facts["initial"]:

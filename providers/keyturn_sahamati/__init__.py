@@ -1,0 +1,1 @@
+"""Entity secrets and entity tokens of the Sahamati Identity & Access Management service."""

@@ -120,11 +120,12 @@ class Traits:
     Times are seconds. `live_max` is how many versions the vendor accepts at once (None: no limit; 1: in place).
     `grace_s` is how long the old version lives after issue (None: issue does not end it; 0: it dies at once).
     `grace_max_s` is how long the vendor may go on accepting it though nothing relies on that: observed and recorded.
-    `settle_s` is how long after an attempt's deadline a late commit may still appear, `settle_every_s` how often it is
-    looked for. `derived_s` is the longest life of what the vendor derives from a version (tokens, signed URLs) and is
-    added to the hold. With `own_expiry` each version ends at its expiry and in no other way, whatever is issued after
-    it. A version that is granted a life shorter than `life_min_s` is alerted, and its expiry alone never renews it
-    where it would be due at once. `check_every_s` is how often a run looks at the vendor although nothing is due.
+    `settle_s` is how long after an attempt's deadline a late commit may still appear, `settle_every_s` the shortest
+    time between two looks for it. `derived_s` is the longest life of what the vendor derives from a version (tokens,
+    signed URLs) and is added to the hold. With `own_expiry` each version ends at its expiry and in no other way,
+    whatever is issued after it. A version that is granted a life shorter than `life_min_s` is alerted, and its expiry
+    alone never renews it where it would be due at once. `check_every_s` is how often a run looks at the vendor although
+    nothing is due.
     """
 
     fields: tuple[Field, ...]
@@ -144,7 +145,7 @@ class Traits:
     activation_s: float = 60.0
     revocation_s: float = 60.0
     settle_s: float = 30.0
-    settle_every_s: float = 1.0
+    settle_every_s: float = 0.0
     derived_s: float = 0.0
     min_age_s: float = 0.0
     life_min_s: float = 0.0

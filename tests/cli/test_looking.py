@@ -140,7 +140,7 @@ def test_status_fails_only_on_what_it_was_asked_to_fail_on(fresh: Rig, words: st
 def test_an_unknown_word_to_fail_on_is_a_usage_error(fresh: Rig) -> None:
     ran = run(fresh, "status", "--fail-on", "sad")
     assert ran.code == 2
-    assert "due, overdue, stuck, unmanaged, paused" in ran.err
+    assert "due, overdue, stuck, unmanaged, problem, paused" in ran.err
 
 
 def test_a_rotation_that_the_configuration_no_longer_names_is_stuck_with_the_way_out(adopted: Rig) -> None:

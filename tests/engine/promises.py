@@ -5,6 +5,7 @@ from __future__ import annotations
 from keyturn.api import Bundle
 from keyturn.escrow import Escrow
 from keyturn.journal import open_journal
+from keyturn.model import Traits
 from keyturn.testing.rig import Rig
 
 
@@ -71,7 +72,11 @@ def chain_is_whole(rig: Rig) -> bool:
 
 
 def no_strays(rig: Rig) -> bool:
-    """At rest the vendor accepts nothing of ours but the current version."""
+    """At rest the vendor accepts nothing of ours but the current version; what only expires it does not list."""
     current = rig.state().current
+    assert rig.plugin.traits
+    traits = rig.plugin.traits(rig.vendor.account, rig.target)
+    if isinstance(traits, Traits) and traits.own_expiry:
+        return current is not None and rig.vendor.of("main") == []
     live = {c.handle for c in rig.vendor.of("main") if c.born_at <= rig.clock.now() < c.ends_at}
     return current is not None and live == {current.handle}

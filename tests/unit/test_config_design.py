@@ -82,6 +82,8 @@ def test_the_json_schema_takes_the_design_and_refuses_what_the_loader_refuses() 
     check.check_schema(schema)
     written = yaml.load(DESIGN, Loader=_Dates)
     assert [error.message for error in check.iter_errors(written)] == []
+    written["secrets"]["network/entity-token"]["rotate"]["before_expiry"] = "50%"
+    assert [error.message for error in check.iter_errors(written)] == []
     written["providers"]["circle"]["wya"] = "console"
     written["secrets"]["network/entity"]["rotate"]["before_expiry"] = "soon"
     assert len(list(check.iter_errors(written))) == 2
@@ -94,6 +96,13 @@ class _Dates(yaml.SafeLoader):
         key: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
         for key, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+
+def test_a_share_of_the_life_is_taken_as_well_as_a_time_before_the_expiry(tmp_path: Path) -> None:
+    found = load_text(tmp_path, DESIGN.replace("before_expiry: 12h", "before_expiry: 12.5%"))
+    token, entity = (found.secrets[name].rotate for name in ("network/entity-token", "network/entity"))
+    assert (token.before_expiry_s, token.before_expiry_share) == (None, 0.125)
+    assert (entity.before_expiry_s, entity.before_expiry_share) == (20 * 86_400.0, None)
 
 
 def test_no_schema_key_lacks_a_description() -> None:

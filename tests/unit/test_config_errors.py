@@ -90,6 +90,14 @@ CASES = {
         "secret:pay/two"),
     "a window without a zone": (secret(f"{(CIRCLE % BOTH)[:-1]}, rotate: {{window: Sun 02:00-04:00}}}}"), "bad-value",
         "secret:pay/two"),
+    "a share of nothing": (secret(f"{(CIRCLE % BOTH)[:-1]}, rotate: {{before_expiry: 0%}}}}"), "bad-value",
+        "secret:pay/two"),
+    "a share of all": (secret(f"{(CIRCLE % BOTH)[:-1]}, rotate: {{before_expiry: 100%}}}}"), "bad-value",
+        "secret:pay/two"),
+    "a share that is no number": (secret(f"{(CIRCLE % BOTH)[:-1]}, rotate: {{before_expiry: abc%}}}}"), "bad-value",
+        "secret:pay/two"),
+    "no time before the expiry": (secret(f"{(CIRCLE % BOTH)[:-1]}, rotate: {{before_expiry: 0s}}}}"), "bad-value",
+        "secret:pay/two"),
     "after nobody": (secret(f"{(CIRCLE % BOTH)[:-1]}, rotate: {{after: [pay/won]}}}}"), "unknown-secret",
         "secret:pay/two"),
     "after itself": (secret(f"{(CIRCLE % BOTH)[:-1]}, rotate: {{after: [pay/two]}}}}"), "after-cycle",
@@ -127,6 +135,14 @@ def test_a_problem_stands_at_its_line_and_column_with_a_suggestion(tmp_path: Pat
     assert (one.line, one.column) == (9, 20)
     assert one.path == "sinks.aws.regoin"
     assert one.hint == "did you mean region?"
+
+
+@pytest.mark.parametrize(("written", "wanted"), [("100%", "between 0% and 100%"), ("soon", "a duration such as 20d")])
+def test_a_bad_time_before_the_expiry_is_told_at_its_place(tmp_path: Path, written: str, wanted: str) -> None:
+    text = BASE + f"    rotate:\n      before_expiry: {written}\n"
+    (one,) = problems_of(tmp_path, text)
+    assert (one.line, one.path) == (len(text.splitlines()), "secrets.pay/one.rotate.before_expiry")
+    assert wanted in one.message
 
 
 def test_a_value_never_shows(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ GRACEFUL = Traits(fields=FIELDS, live_max=2, grace_s=3600.0)
 AT_ONCE = Traits(fields=FIELDS, live_max=1, grace_s=0.0, activation_s=30.0)
 BRIDGED = Traits(fields=FIELDS, live_max=1, grace_s=0.0, derived_s=900.0)
 IN_PLACE = Traits(fields=FIELDS, live_max=1, grace_s=None)
+TOKENS = Traits(fields=FIELDS, live_max=None, grace_s=None, own_expiry=True)
+OBSERVED = Traits(fields=FIELDS, live_max=1, grace_s=0.0, grace_max_s=3600.0, activation_s=30.0)
 IRREVOCABLE = Traits(fields=FIELDS, live_max=2, grace_s=None, revoke=Revoke.NONE)
 
 NONE = OverlapPolicy()
@@ -57,6 +59,8 @@ REFUSALS = {
     "alternating, with no idle slot": ("alternating", SLOTTED, NONE, BOTH_LIVE, "no-idle-slot"),
     "grace, where issue ends nothing": ("grace", OPEN, NONE, (), "overlap-unfit"),
     "grace of zero, no outage accepted": ("grace", AT_ONCE, NONE, (), "outage-not-accepted"),
+    "dual, where each version ends by its own expiry": ("dual", TOKENS, NONE, (), "overlap-unfit"),
+    "grace that may be given, no outage accepted": ("grace", OBSERVED, NONE, (), "outage-not-accepted"),
     "cutover, where old and new coexist": ("cutover", OPEN, MINUTE, (), "overlap-unfit"),
     "cutover, no outage accepted": ("cutover", AT_ONCE, NONE, (), "outage-not-accepted"),
 }
@@ -69,6 +73,25 @@ def test_what_an_overlap_can_not_serve_it_refuses(
     choices = choose(overlap, traits, policy, live=live)
     assert codes(choices) == [code]
     assert all(problem.fatal for problem in choices.problems)
+
+
+def test_what_ends_by_its_own_expiry_needs_neither_hold_nor_retire_nor_outage() -> None:
+    choices = choose("grace", TOKENS, drainable=True)
+    assert (choices.holds, choices.retires, choices.drains, choices.outage_s) == (False, False, False, 0.0)
+    assert (choices.hold_s, choices.problems) == (0.0, ())
+
+
+def test_a_grace_that_nobody_relies_on_counts_as_an_outage_and_is_said() -> None:
+    choices = choose("grace", OBSERVED, MINUTE)
+    assert choices.outage_s == 30.0
+    assert choices.why.startswith("the old version dies at once; whether the vendor still accepts")
+
+
+@pytest.mark.parametrize(("overlap", "traits"), [("grace", AT_ONCE), ("cutover", IN_PLACE)])
+def test_what_the_policy_bridges_with_is_chosen_where_an_end_is_to_be_bridged(overlap: str, traits: Traits) -> None:
+    policy = OverlapPolicy(accept_outage_s=60.0, bridge=("net/token",))
+    assert choose(overlap, traits, policy).bridge == ("net/token",)
+    assert choose("dual", OPEN, policy).bridge == ()
 
 
 def test_dual_holds_and_retires_without_an_outage() -> None:

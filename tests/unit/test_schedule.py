@@ -134,8 +134,16 @@ def test_the_next_opening_is_open_and_nothing_before_it_is(text: str, now: int) 
 
 
 def test_unset_is_never_due() -> None:
-    answer = due(RotatePolicy(jitter_s=9, window=SUNDAY_NIGHT), facts(0.0, expires_at=1.0), 2.0)
+    answer = due(RotatePolicy(jitter_s=9, window=SUNDAY_NIGHT), facts(0.0, expires_at=3.0), 2.0)
     assert (answer.status, answer.at) == (DueStatus.NEVER, None)
+
+
+def test_what_is_past_its_expiry_is_overdue_though_nothing_renews_it() -> None:
+    answer = due(RotatePolicy(), facts(0.0, expires_at=DAY), DAY)
+    assert (answer.status, answer.ready, answer.why) == (DueStatus.OVERDUE, False, "expired 1970-01-02T00:00:00Z")
+    later = due(RotatePolicy(every_s=7 * DAY), facts(0.0, expires_at=DAY), 2 * DAY)
+    assert (later.status, later.ready) == (DueStatus.OVERDUE, False)
+    assert later.at is not None
 
 
 def test_a_secret_without_a_current_version_is_never_due() -> None:
@@ -210,7 +218,109 @@ def test_a_window_that_opens_well_before_expiry_is_waited_for() -> None:
 
 def test_a_life_shorter_than_before_expiry_is_renewed_at_half() -> None:
     policy = RotatePolicy(before_expiry_s=12 * HOUR)
-    assert due(policy, facts(1000.0, expires_at=1000.0 + HOUR), 1001.0).at == 1000.0 + HOUR / 2
+    assert due(policy, facts(1000.0, expires_at=1000.0 + HOUR, issued_at=1000.0), 1001.0).at == 1000.0 + HOUR / 2
+
+
+def test_what_was_adopted_late_in_its_life_is_due_at_once() -> None:
+    policy = RotatePolicy(before_expiry_s=20 * DAY)
+    answer = due(policy, facts(1000.0, expires_at=1000.0 + 19 * DAY), 1001.0)
+    assert (answer.status, answer.at, answer.ready) == (DueStatus.DUE, 1000.0, True)
+
+
+def test_a_share_of_the_life_is_counted_from_the_issue_and_else_from_when_it_became_current() -> None:
+    policy = RotatePolicy(before_expiry_share=0.25)
+    issued = facts(10 * DAY, issued_at=0.0, expires_at=80 * DAY)
+    assert due(policy, issued, 11 * DAY).at == 60 * DAY
+    assert due(policy, facts(40 * DAY, expires_at=80 * DAY), 41 * DAY).at == 70 * DAY
+
+
+@pytest.mark.parametrize(
+    ("policy", "late_at"),
+    [
+        (RotatePolicy(before_expiry_s=12 * HOUR), 100 * DAY - 6 * HOUR),
+        (RotatePolicy(before_expiry_s=20 * DAY), 81 * DAY),
+        (RotatePolicy(before_expiry_share=0.01), 99.5 * DAY),
+        (RotatePolicy(before_expiry_s=300 * DAY), 51 * DAY),
+    ],
+    ids=["half of a short lead", "a day of a long one", "half of a share", "a day, where it is renewed at half"],
+)
+def test_what_expires_is_overdue_once_half_of_the_lead_is_over_and_at_most_a_day(
+    policy: RotatePolicy, late_at: float
+) -> None:
+    known = facts(0.0, issued_at=0.0, expires_at=100 * DAY)
+    assert ask(policy, known, late_at - 1) == READY
+    assert ask(policy, known, late_at + 1) == (DueStatus.OVERDUE, True)
+
+
+def test_a_start_that_waited_for_its_window_is_not_overdue_at_once() -> None:
+    policy = RotatePolicy(before_expiry_s=20 * DAY, window=parse_window("Wed 02:00-04:00 Europe/Berlin"))
+    expires = berlin("2026-01-28T12:00")
+    opens = due(policy, facts(expires - 90 * DAY, expires_at=expires), expires - 21 * DAY).at
+    assert opens is not None
+    assert ask(policy, facts(expires - 90 * DAY, expires_at=expires), opens + 60) == READY
+
+
+def short(granted: float, *, lead: float, floor: float = 45 * DAY) -> tuple[RotatePolicy, ScheduleFacts]:
+    """Issued at 0, current a minute later."""
+    known = facts(60.0, issued_at=0.0, expires_at=granted, life_min_s=floor)
+    return RotatePolicy(before_expiry_s=lead), known
+
+
+def test_a_short_version_that_would_be_due_at_once_is_held_and_says_so() -> None:
+    policy, known = short(DAY, lead=20 * DAY)
+    answer = due(policy, known, DAY - 3 * HOUR)
+    assert (answer.status, answer.ready, answer.at) == (DueStatus.OVERDUE, False, None)
+    assert answer.why == (
+        "held, since the next one may be as short: granted 24 hours where at least 45 days were expected; "
+        "expires 1970-01-02T00:00:00Z, 3 hours left"
+    )
+    assert due(policy, known, 4 * DAY).why.endswith("expired 1970-01-02T00:00:00Z, 3 days ago")
+    assert not any(due(policy, known, hour * HOUR).ready for hour in range(24 * 30))
+
+
+def test_another_cause_still_makes_a_held_version_due() -> None:
+    policy, known = short(DAY, lead=20 * DAY)
+    weekly = RotatePolicy(before_expiry_s=policy.before_expiry_s, every_s=7 * DAY, from_date=date(1970, 1, 1))
+    assert due(weekly, known, 6 * DAY).at == 7 * DAY
+    assert not due(weekly, known, 6 * DAY).ready
+    assert due(weekly, known, 7 * DAY).ready
+
+
+def test_a_short_version_with_more_than_the_lead_is_renewed_from_what_was_granted() -> None:
+    policy, known = short(30 * DAY, lead=20 * DAY)
+    answer = due(policy, known, DAY)
+    assert (answer.status, answer.at) == (DueStatus.NOT_DUE, 10 * DAY)
+    assert answer.short is not None
+    assert not answer.short.held
+
+
+def test_a_short_version_just_above_the_lead_rests_for_a_quarter_of_its_life() -> None:
+    policy, known = short(20 * DAY + HOUR, lead=20 * DAY)
+    assert due(policy, known, DAY).at == (20 * DAY + HOUR) / 4
+
+
+def test_a_share_holds_what_is_shorter_than_that_share_of_the_least_life() -> None:
+    policy = RotatePolicy(before_expiry_share=0.5)
+    assert not any(due(policy, short(DAY, lead=0)[1], hour * HOUR).ready for hour in range(24 * 7))
+    assert due(policy, short(30 * DAY, lead=0)[1], DAY).at == 15 * DAY
+
+
+def test_what_was_adopted_is_never_short() -> None:
+    known = facts(60.0, expires_at=DAY, life_min_s=45 * DAY)
+    answer = due(RotatePolicy(before_expiry_s=20 * DAY), known, HOUR)
+    assert (answer.short, answer.status) == (None, DueStatus.DUE)
+
+
+@given(st.integers(1, 200 * int(HOUR)), st.integers(1, 100 * int(HOUR)), st.integers(1, 4 * int(HOUR)))
+def test_short_versions_one_after_the_other_never_make_a_loop(granted: int, lead: int, round_s: int) -> None:
+    at, policy = 0.0, RotatePolicy(before_expiry_s=float(lead))
+    for _ in range(20):
+        known = facts(at + 1, issued_at=at, expires_at=at + granted, life_min_s=300 * HOUR)
+        answer = due(policy, known, at + 1)
+        if answer.at is None:
+            return
+        assert answer.at >= at + granted / 4
+        at = max(answer.at, at + round_s)
 
 
 def test_after_follows_the_other_secrets_rotation_at_once() -> None:
@@ -249,6 +359,7 @@ POLICIES = st.builds(
     timezone=ZONES,
     window=st.one_of(st.none(), windows().map(parse_window)),
     before_expiry_s=st.sampled_from([None, 12 * HOUR, 20 * DAY]),
+    before_expiry_share=st.sampled_from([None, None, 0.1, 0.5]),
     jitter_s=st.sampled_from([0.0, 1800.0, 2 * DAY]),
     min_age_s=st.sampled_from([0.0, HOUR]),
 )

@@ -79,6 +79,12 @@ TABLE = {
     ),
     "first": (coexisting(OURS), False, Mode.FIRST, f"{BEGIN} issue verify publish announce tidy"),
     "first, in place": (in_place(OURS), True, Mode.FIRST, f"{BEGIN} issue verify publish announce tidy"),
+    "tokens that end by their own expiry": (
+        Traits(fields=VENDORS, live_max=None, grace_s=None, own_expiry=True),
+        True,
+        Mode.NORMAL,
+        "preflight issue stage verify publish announce prove tidy",
+    ),
     "current dead": (
         coexisting(OURS),
         False,
@@ -118,10 +124,17 @@ any_traits = st.builds(
     fields=fields,
     live_max=st.sampled_from([None, 1, 2, 5]),
     grace_s=st.sampled_from([None, 0.0, 3600.0]),
+    own_expiry=st.booleans(),
     answer_is_commit=st.booleans(),
     revoke=st.sampled_from(Revoke),
 )
-any_choices = st.builds(Choices, drains=st.booleans(), holds=st.booleans(), retires=st.booleans())
+any_choices = st.builds(
+    Choices,
+    drains=st.booleans(),
+    holds=st.booleans(),
+    retires=st.booleans(),
+    bridge=st.sampled_from([(), ("net/token",)]),
+)
 modes = st.sampled_from(Mode)
 
 
@@ -164,7 +177,19 @@ def test_a_value_of_ours_is_minted_and_staged_before_issue(traits: Traits, choic
 @given(any_traits, any_choices)
 def test_hold_and_retire_are_there_exactly_where_old_and_new_coexist(traits: Traits, choices: Choices) -> None:
     steps = derive(traits, choices)
-    assert (Step.HOLD in steps) == (Step.RETIRE in steps) == traits.coexist
+    assert (Step.HOLD in steps) == (Step.RETIRE in steps) == (traits.coexist and not traits.own_expiry)
+
+
+@often
+@given(any_traits, any_choices, modes)
+def test_what_bridges_is_made_just_before_the_drain_and_the_issue_that_it_bridges(
+    traits: Traits, choices: Choices, mode: Mode
+) -> None:
+    steps = derive(traits, choices, mode)
+    useful = traits.dies_by_issue and bool(choices.bridge)
+    assert (Step.BRIDGE in steps) == (useful and mode is Mode.NORMAL)
+    if Step.BRIDGE in steps:
+        assert steps[steps.index(Step.BRIDGE) + 1] in (Step.QUIESCE, Step.ISSUE)
 
 
 @often

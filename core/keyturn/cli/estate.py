@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from keyturn.clock import Clock, SystemClock
 from keyturn.config import Account, Configuration, ManagedSecret, load, locate, read
+from keyturn.config.model import Binding
 from keyturn.config.places import place_of
 from keyturn.config.problems import suggestion
 from keyturn.context import PluginContext, sweep
@@ -28,6 +29,7 @@ from keyturn.engine.fence import Ask, Fence, Result
 from keyturn.engine.job import BoundSink, Job
 from keyturn.engine.limits import Limits
 from keyturn.engine.record import events as ev
+from keyturn.engine.renewing import Renewer
 from keyturn.errors import NotSent, UsageError
 from keyturn.escrow import Escrow
 from keyturn.files import private_folder
@@ -36,7 +38,7 @@ from keyturn.journal.store import Journal, Summary
 from keyturn.model import Traits
 from keyturn.plugins.hookspecs import Kind
 from keyturn.plugins.registry import Listed, Registry
-from keyturn.plugins.sink import ReadRequest, SinkCall
+from keyturn.plugins.sink import ReadRequest, SinkCall, SinkTraits
 from keyturn.references import Resolver
 from keyturn.secret import Bundle, Secret
 from keyturn.traits import validate_traits
@@ -129,6 +131,7 @@ class Estate:
             fence=Fence(lambda: tuple(values), self.wiring.inject),
             resolve=self.resolver.resolve,
             notifier=Notifier(self.resolver.resolve),
+            renewer=Renewer(lambda: self.bench, self.job),
             runner=runner_id(),
             operator=self.operator,
             entropy=os.urandom,
@@ -149,7 +152,7 @@ class Estate:
         self.configuration.require([name])
         secret = self.configuration.secrets[name]
         account = self.configuration.providers[secret.provider]
-        traits = cast("Traits", account.plugin.traits(account.options, secret.target))  # type: ignore[misc]
+        traits = self.traits(secret)
         wrong = validate_traits(traits)
         if wrong:
             raise UsageError(
@@ -169,6 +172,11 @@ class Estate:
             plugins=self._versions(account, secret),
         )
 
+    def traits(self, secret: ManagedSecret) -> Traits:
+        """What its provider declares of a secret. Pure: the plugin's implementation is not loaded."""
+        account = self.configuration.providers[secret.provider]
+        return cast("Traits", account.plugin.traits(account.options, secret.target))  # type: ignore[misc]
+
     def _versions(self, account: Account, secret: ManagedSecret) -> dict[str, str]:
         """Which plugin of which distribution serves what, for the record."""
         used = {(Kind.PROVIDER, account.kind)}
@@ -181,18 +189,22 @@ class Estate:
         return self.registry.listed()
 
     def _sinks(self, secret: ManagedSecret, artefacts: frozenset[str]) -> tuple[BoundSink, ...]:
-        return tuple(
-            BoundSink(
-                key=f"{binding.sink}:{binding.subject}",
-                sink=binding.sink,
-                plugin=self.configuration.sinks[binding.sink].kind,
-                target=self._plugin(Kind.SINK, self.configuration.sinks[binding.sink]),
-                place=binding.place,
-                fields=binding.fields,
-                artefact=bool(artefacts & set(binding.fields.values())),
-                keep_previous=secret.rotate.keep_previous,
-            )
-            for binding in secret.sinks
+        return tuple(self._sink(secret, binding, artefacts) for binding in secret.sinks)
+
+    def _sink(self, secret: ManagedSecret, binding: Binding, artefacts: frozenset[str]) -> BoundSink:
+        account = self.configuration.sinks[binding.sink]
+        ask = account.plugin.traits
+        traits = cast("SinkTraits", ask(account.options, binding.place)) if ask else SinkTraits()
+        return BoundSink(
+            key=f"{binding.sink}:{binding.subject}",
+            sink=binding.sink,
+            plugin=account.kind,
+            target=self._plugin(Kind.SINK, account),
+            place=binding.place,
+            fields=binding.fields,
+            artefact=bool(artefacts & set(binding.fields.values())),
+            stages_empty=traits.stages_empty,
+            keep_previous=secret.rotate.keep_previous,
         )
 
     def _plugin(self, kind: Kind, account: Account) -> Any:

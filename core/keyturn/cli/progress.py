@@ -185,7 +185,7 @@ def _place(body: ev.Body) -> tuple[str, str, str] | None:
 
 
 def _mark(body: ev.Body) -> str:
-    if isinstance(body, ev.WaitingFor):
+    if isinstance(body, ev.WaitingFor) or (isinstance(body, ev.Proved) and body.verdict == "accepted"):
         return "waits"
     if isinstance(body, ev.Answered | ev.Proved | ev.BecameStuck | ev.Undoing):
         return "bad"
@@ -213,7 +213,7 @@ def _answered(body: ev.Answered) -> str:
 
 
 def _waiting(body: ev.WaitingFor) -> str:
-    until = f", until {iso(body.until)}" if body.until else ""
+    until = f", until {iso(body.until)}" if body.until and iso(body.until) not in body.text else ""
     missing = f", missing: {', '.join(body.missing)}" if body.missing else ""
     return f"{body.step}: {body.text}{until}{missing}"
 
@@ -222,10 +222,20 @@ def _adopted(body: ev.Adopted) -> str:
     return f"version {body.number} adopted {'as given' if body.how == 'given' else body.how}"
 
 
+def _proved(body: ev.Proved) -> str:
+    verdict = "still accepted" if body.verdict == "accepted" else body.verdict
+    why = f": {body.why}" if body.why else ""
+    return f"prove: {verdict} at {body.endpoint}{why}{f', until {iso(body.until)} at most' if body.until else ''}"
+
+
 def _ended(body: ev.Ended) -> str:
     if body.outcome == "superseded":
         return "rotation superseded by a newer one"
     return f"rotation {body.outcome}{f': {body.reason}' if body.reason else ''}"
+
+
+def _checked(body: ev.Checked) -> str:
+    return f"looked at: {', '.join(one['code'] for one in body.problems) or 'all is well'}"
 
 
 def _acknowledged(body: ev.Acknowledged) -> str:
@@ -238,6 +248,7 @@ def _noted(body: ev.Noted) -> str:
 
 _LINES: dict[type[ev.Body], Callable[[Any], str]] = {
     ev.Adopted: _adopted,
+    ev.Checked: _checked,
     ev.Started: _started,
     ev.Minted: lambda _: "mint: made and sealed",
     ev.Sent: lambda body: f"{body.verb}: sent to {body.target} (attempt {short(body.attempt)})",
@@ -245,7 +256,7 @@ _LINES: dict[type[ev.Body], Callable[[Any], str]] = {
     ev.SettledAs: lambda body: f"issue: found {body.outcome.replace('_', ' ')} by looking",
     ev.Reissuing: lambda body: f"issue: the value is gone, going on with version {body.number}",
     ev.Accepted: lambda body: f"verify: accepted at {body.endpoint}",
-    ev.Proved: lambda body: f"prove: {body.verdict} at {body.endpoint}{f': {body.why}' if body.why else ''}",
+    ev.Proved: _proved,
     ev.StepDone: lambda body: f"{body.step}: done",
     ev.WaitingFor: _waiting,
     ev.BecameStuck: lambda body: f"{body.step}: stuck: {body.reason}",

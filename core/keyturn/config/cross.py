@@ -58,6 +58,21 @@ def check_after(work: Work, managed: Iterable[ManagedSecret]) -> None:
     _refuse_circles(work, graph, "after-cycle", "comes after itself")
 
 
+def check_bridges(work: Work, managed: Iterable[ManagedSecret]) -> None:
+    """A bridge is a configured secret that is derived from the one it bridges: nothing else is made of its value."""
+    secrets = {one.name: one for one in managed}
+    for one in secrets.values():
+        for position, other in enumerate(one.overlap.bridge):
+            path = ("secrets", one.name, "overlap", "bridge", position)
+            derived = [name for name, data in secrets.items() if data.source == one.name]
+            if other not in work.section("secrets"):
+                message = f"secret {other} is not configured"
+                work.problems.add("unknown-secret", message, path, hint=suggestion(other, derived))
+            elif other in secrets and other not in derived:
+                hint = f"name one of: {', '.join(derived)}" if derived else "leave bridge: out"
+                work.problems.add("bridge-underived", f"secret {other} is not derived from {one.name}", path, hint=hint)
+
+
 def check_references(work: Work) -> None:
     """Every reference to a sink names a place there; the journal and the escrow are opened before any sink."""
     for reference in work.references:

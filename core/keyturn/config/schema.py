@@ -13,11 +13,13 @@ from keyturn.config.accounts import Find, NoOptions
 from keyturn.config.sections import (
     ACCOUNT,
     NAME,
+    SHARE,
     DefaultsSection,
     OverlapSection,
     RootSection,
     RotateSection,
     SecretSection,
+    lead,
 )
 from keyturn.errors import UsageError
 from keyturn.options import DURATION, seconds
@@ -38,6 +40,8 @@ class _AsWritten(GenerateJsonSchema):
         function: Any = schema["function"]["function"]
         if function is seconds:
             return {"type": "string", "pattern": f"^(?:{DURATION.pattern})+$"}
+        if function is lead:
+            return {"type": "string", "pattern": f"^(?:(?:{DURATION.pattern})+|{SHARE.pattern})$"}
         return {"type": "string"}
 
     def str_schema(self, schema: core_schema.StringSchema) -> JsonSchemaValue:

@@ -15,6 +15,7 @@ from keyturn.config.sections import (
     OverlapSection,
     RotateSection,
     SecretSection,
+    Share,
 )
 from keyturn.config.sections import (
     name as checked_name,
@@ -52,6 +53,7 @@ def read_secret(work: Work, name: str, data: dict[str, Any]) -> ManagedSecret | 
     if len(bindings) < len(section.sinks):
         return None
     _check_published(work, traits, bindings, path)
+    _check_bridge(work, traits, section.overlap, path)
     return ManagedSecret(
         name=name,
         provider=section.provider,
@@ -78,13 +80,15 @@ def with_defaults(data: Mapping[str, Any], defaults: Any) -> dict[str, Any]:
 
 def rotate_policy(section: RotateSection, source: str | None = None) -> RotatePolicy:
     """The schedule as plain data. What is derived from `source` comes after it, whether that is written or not."""
+    lead = section.before_expiry
     return RotatePolicy(
         every_s=section.every,
         from_date=section.from_,
         cron=section.cron,
         timezone=section.timezone,
         window=section.window,
-        before_expiry_s=section.before_expiry,
+        before_expiry_s=None if isinstance(lead, Share) else lead,
+        before_expiry_share=lead.part if isinstance(lead, Share) else None,
         after=tuple(dict.fromkeys((*section.after, *([source] if source else [])))),
         jitter_s=section.jitter,
         min_age_s=section.min_age,
@@ -100,6 +104,7 @@ def overlap_policy(section: OverlapSection) -> OverlapPolicy:
         hold_max_s=section.hold_max,
         retire_window=section.retire_window.text if section.retire_window else None,
         accept_outage_s=section.accept_outage,
+        bridge=section.bridge,
     )
 
 
@@ -267,6 +272,13 @@ def _check_published(work: Work, traits: Traits, bindings: list[Binding], path: 
                 (*path, "sinks"),
                 hint=(f"add a sink with fields: [{one.name}]"),
             )
+
+
+def _check_bridge(work: Work, traits: Traits, overlap: OverlapSection, path: Path) -> None:
+    """What is bridged is the end of the old value by issue; elsewhere old and new live side by side."""
+    if overlap.bridge and not traits.dies_by_issue:
+        message = "nothing to bridge: old and new are accepted side by side"
+        work.problems.add("bridge-needless", message, (*path, "overlap", "bridge"), hint="leave bridge: out")
 
 
 def _noun(one: Field) -> str:

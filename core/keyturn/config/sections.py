@@ -6,6 +6,8 @@ The descriptions are the JSON Schema's and the reference page's.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -13,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from keyturn.options import Options, Reference, Seconds, Url
+from keyturn.options import Options, Reference, Seconds, Url, seconds
 from keyturn.windows import Window, check_zone, parse_window
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)*")
@@ -24,6 +26,7 @@ CRON_SAMPLE = datetime(2024, 1, 1, tzinfo=UTC)
 YEAR_S = 366 * 86_400.0
 ROTATE = "when it is rotated (never unless set)"
 OVERLAP = "how old and new live side by side"
+SHARE = re.compile(r"(\d{1,2}(?:\.\d+)?)%")
 RESERVED = frozenset({"env", "file", "exec"})
 """Account names that a reference could not tell from its own forms."""
 
@@ -90,6 +93,33 @@ def _window(value: object) -> Window:
     if isinstance(value, str):
         return parse_window(value)
     message = 'expected a window such as "Sun 02:00-04:00 Europe/Berlin"'
+    raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of a whole, between 0 and 1."""
+
+    part: float
+
+
+def lead(value: object) -> float | Share:
+    """`20d` as seconds, `50%` as a share. Raises ValueError."""
+    if isinstance(value, Share) or not str(value).endswith("%"):
+        return value if isinstance(value, Share) else _length(value)
+    match = SHARE.fullmatch(str(value))
+    part = float(match.group(1)) / 100 if match else 0.0
+    if part > 0:
+        return Share(part)
+    message = "expected a share of its life between 0% and 100%, such as 50%"
+    raise ValueError(message)
+
+
+def _length(value: object) -> float:
+    with suppress(ValueError):
+        if (length_s := seconds(value)) > 0:
+            return length_s
+    message = "expected a duration such as 20d, or a share of its life such as 50%"
     raise ValueError(message)
 
 
@@ -188,7 +218,11 @@ class RotateSection(Options):
         None, description="the zone of cron and from (the window's zone, else UTC, unless set)"
     )
     window: WindowText | None = Field(None, description="when a rotation may start: Sun 02:00-04:00 Europe/Berlin")
-    before_expiry: Positive | None = Field(None, description="so long before the vendor's expiry; outranks the window")
+    before_expiry: Annotated[float | Share, BeforeValidator(lead)] | None = Field(
+        None,
+        description="so long before the vendor's expiry, or when this share of its life is left: 20d, 50%; "
+        "outranks the window",
+    )
     after: tuple[Name, ...] = Field((), description="also after these secrets were rotated")
     jitter: Annotated[Seconds, Field(ge=0, le=YEAR_S)] = Field(0.0, description="spread the start over this time")
     min_age: Annotated[Seconds, Field(ge=0, le=YEAR_S)] = Field(0.0, description="not before a version is this old")
@@ -213,6 +247,9 @@ class OverlapSection(Options):
     hold_max: Annotated[Seconds, Field(ge=0)] | None = Field(None, description="when a hold that can not end alerts")
     retire_window: WindowText | None = Field(None, description="when the old version may be retired")
     accept_outage: Annotated[Seconds, Field(ge=0)] | None = Field(None, description="the longest outage accepted")
+    bridge: tuple[Name, ...] = Field(
+        (), description="secrets derived from this one, renewed with its old value just before that one ends"
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

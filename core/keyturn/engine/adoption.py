@@ -7,23 +7,28 @@ from dataclasses import dataclass, replace
 
 from keyturn.engine.bench import Bench
 from keyturn.engine.decisions.actions import ProbeNow
+from keyturn.engine.decisions.guards import judge_proof
 from keyturn.engine.decisions.looks import DECOY, SinkLook
 from keyturn.engine.effects.driver import Driver
 from keyturn.engine.effects.leases import holding
 from keyturn.engine.effects.sinks import look_at_sinks
 from keyturn.engine.effects.vendor import look_at_vendor, probe
-from keyturn.engine.entry import carry_on, claim_subject, refusal, refuse_in_flight
+from keyturn.engine.entry import carry_on, claim_subject, given_up, refusal, refuse_in_flight, unpublished
 from keyturn.engine.job import BoundSink, Job
 from keyturn.engine.loop import Outcome
 from keyturn.engine.operator import WAIT_S, quiet
 from keyturn.engine.preflight import current_value, not_asked, unseen
 from keyturn.engine.record import events as ev
+from keyturn.engine.record.receipt import ended
 from keyturn.engine.record.state import VersionState
-from keyturn.errors import KeyturnError, RefusedError, StuckError
+from keyturn.engine.serving import bring_up, not_all
+from keyturn.errors import RefusedError, StuckError
+from keyturn.mint import given
 from keyturn.model import Problem, Revoke, Verdict
-from keyturn.plugins.provider import InspectRequest, InspectResponse
-from keyturn.plugins.sink import PromoteRequest, ReadRequest, SinkVersion
+from keyturn.plugins.provider import InspectResponse
+from keyturn.plugins.sink import ReadRequest
 from keyturn.secret import Bundle
+from keyturn.states import Move
 
 PENDING_FOREIGN = frozenset({"pending-foreign", "sink-pending-foreign"})
 """What stops a rotation and no adoption: a lost journal may have left it, and nothing pending is touched."""
@@ -41,50 +46,132 @@ class Adoption:
 
 
 def adopt(bench: Bench, job: Job, adoption: Adoption) -> Outcome:
-    """Record an existing value as current, once it was seen accepted everywhere. Adoption never rotates."""
+    """Record an existing value as current, once it was seen accepted everywhere. Adoption never rotates.
+
+    Over a current version only where issue ends the old one: then somebody else has ended it, and what the vendor
+    holds is taken over and published. A rotation that is stuck because of that is given up by it. May be repeated.
+    """
     with holding(bench, job.name, wait_s=WAIT_S) as held:
         driver = Driver(bench, job, held)
-        if driver.state.current:
+        if driver.state.current and not (job.traits.dies_by_issue and adoption.sink is None):
             return _label(driver, f"version {driver.state.current.number} is current already")
-        refuse_in_flight(driver)
+        given_up = _given_up(driver)
         found = _vendor(driver)
-        bundle = _value(driver, adoption)
+        bundle = _value(driver, adoption, found)
         version_id = driver.new_id()
         driver.remember(version_id, bundle)
         looks = look_at_sinks(driver, [sink.key for sink in job.sinks])
         problems = [*_handle_problems(driver, adoption, found), *_sink_problems(driver, bundle, looks)]
-        problems += _value_problems(driver, found, version_id)
+        problems += _value_problems(driver, adoption, found, version_id)
         fatal = [problem for problem in (*found.problems, *problems) if problem.fatal]
         if fatal:
             raise refusal(job.name, tuple(fatal))
+        known = _known_already(driver, bundle)
+        if known:
+            return known
         claim_subject(driver, found.subject)
         driver.keep(version_id, bundle)
-        driver.append(
-            ev.Adopted(
-                version=version_id,
-                number=driver.state.next_number,
-                handle=adoption.handle,
-                slot=adoption.slot,
-                fingerprints=driver.fingerprints(bundle),
-                expires_at=found.expires_at,
-                how=f"from sink {adoption.sink}"
-                if adoption.sink
-                else "from the vendor"
-                if adoption.from_vendor
-                else "given",
-            )
-        )
-        number = driver.state.current.number if driver.state.current else 1
-        try:
-            return _label(driver, f"adopted as version {number}; it is not rotated by that")
-        except (RefusedError, StuckError) as error:
-            raise _not_all(driver, [error], f"adopted as version {number}, but not every sink has it") from None
+        driver.append(*_taken_over(driver, given_up, _adopted(driver, adoption, found, version_id), found.endpoints))
+        return _published(driver)
+
+
+def _adopted(driver: Driver, adoption: Adoption, found: InspectResponse, version_id: str) -> ev.Adopted:
+    bundle = driver.bundle(version_id) or Bundle()
+    given = "from the vendor" if adoption.from_vendor else "given"
+    return ev.Adopted(
+        version=version_id,
+        number=driver.state.next_number,
+        handle=adoption.handle,
+        slot=adoption.slot,
+        fingerprints=driver.fingerprints(bundle),
+        expires_at=found.expires_at,
+        how=f"from sink {adoption.sink}" if adoption.sink else given,
+        sinks=tuple(sink.key for sink in driver.job.sinks if sink.stored(bundle)) if driver.state.current else (),
+    )
+
+
+def _published(driver: Driver) -> Outcome:
+    """Every place is given what was adopted just now."""
+    olds = [v.number for v in driver.state.versions.values() if v.published and v is not driver.state.current]
+    number = driver.state.current.number if driver.state.current else 1
+    text = f"adopted as version {number}" + (f" in place of version {max(olds)}" if olds else "")
+    try:
+        return _label(driver, f"{text}; it is not rotated by that")
+    except (RefusedError, StuckError) as error:
+        raise not_all(driver, [error], f"{text}, but not every sink has it") from None
 
 
 def _label(driver: Driver, text: str) -> Outcome:
-    """Write the version's id into sinks that hold the value without it, or nothing."""
-    _bring_up(driver)
+    """Write the version's id into sinks that hold the value without it, an older one of ours, or nothing."""
+    bring_up(driver)
     return quiet(driver.job, text, f"keyturn plan {driver.job.name}")
+
+
+# Over a current version, where somebody else's issue has ended it
+
+
+def _given_up(driver: Driver) -> tuple[ev.Body, ...]:
+    """How a rotation that is stuck unpublished ends. Raises RefusedError where it may go on."""
+    way = given_up(driver) if unpublished(driver) else ()
+    if not way:
+        refuse_in_flight(driver)
+    return way
+
+
+def _known_already(driver: Driver, bundle: Bundle) -> Outcome | None:
+    """What is current, or under way, already: nothing is recorded anew."""
+    state, name = driver.state, driver.job.name
+    if unpublished(driver) and _has(driver, driver.to, bundle):
+        return carry_on(driver)
+    if state.current is None or not _has(driver, state.current, bundle):
+        return None
+    said = _label(driver, f"version {state.current.number} is current already, with this very value")
+    return replace(said, next=f"keyturn resume {name}") if state.rotation and state.rotation.open else said
+
+
+def _has(driver: Driver, version: VersionState, bundle: Bundle) -> bool:
+    return driver.fingerprints(bundle).items() <= version.fingerprints.items()
+
+
+def _taken_over(
+    driver: Driver, way: tuple[ev.Body, ...], adopted: ev.Adopted, endpoints: tuple[str, ...]
+) -> list[ev.Body]:
+    """The adoption, with the end of what it replaces: rotation and versions, which the vendor has ended."""
+    state, bodies = driver.state, list(way)
+    if state.rotation and state.rotation.open and not any(isinstance(body, ev.Ended) for body in way):
+        bodies.append(ended(state, "superseded", f"by the adoption of version {adopted.number}"))
+    bodies += [ev.Moved(version=state.current.id, move=Move.REPLACE.value)] if state.current else []
+    bodies.append(adopted)
+    stranded = [body.version for body in way if isinstance(body, ev.Moved) and body.move == Move.STRAND]
+    ids = [*([state.current.id] if state.current else []), *(old.id for old in state.previous), *stranded]
+    bodies += [ev.Moved(version=id_, move=Move.RETIRE.value) for id_ in ids]
+    return bodies + _proofs(driver, [v for id_ in ids if (v := state.versions[id_]).published], adopted, endpoints)
+
+
+def _proofs(
+    driver: Driver, olds: Sequence[VersionState], adopted: ev.Adopted, endpoints: tuple[str, ...]
+) -> list[ev.Body]:
+    """What each endpoint shows of the old versions now (P7); where it shows nothing, the vendor's word stands."""
+    current, value = driver.state.current, current_value(driver)
+    if current and value:
+        driver.remember(current.id, value)
+    probe(driver, ProbeNow(pairs=tuple((old.id, endpoint) for old in olds for endpoint in endpoints)))
+    rotation = driver.state.rotation
+    asked = dict.fromkeys((*endpoints, *(rotation.plan.endpoints if rotation else ())))
+    return [_proof(driver, old, adopted.version, endpoint) for old in olds for endpoint in asked]
+
+
+def _proof(driver: Driver, old: VersionState, new_id: str, endpoint: str) -> ev.Proved:
+    seen = {id_: driver.looks.verdict(id_, endpoint, since=0.0) for id_ in (old.id, new_id, DECOY)}
+    with_decoy = driver.job.traits.decoy
+    proof = judge_proof(old=seen[old.id], new=seen[new_id], decoy=seen[DECOY], with_decoy=with_decoy, time_left=True)
+    if proof.verdict == "dead":
+        return ev.Proved(version=old.id, endpoint=endpoint, verdict="dead", why=proof.why)
+    why = f"the vendor ends it when it makes another one; {proof.why}"
+    return ev.Proved(version=old.id, endpoint=endpoint, verdict="by-contract", why=why)
+
+
+# What is there
 
 
 def _vendor(driver: Driver) -> InspectResponse:
@@ -94,12 +181,13 @@ def _vendor(driver: Driver) -> InspectResponse:
     return found
 
 
-def _value(driver: Driver, adoption: Adoption) -> Bundle:
-    if adoption.bundle is not None:
-        return adoption.bundle
-    bundle = _read_vendor(driver) if adoption.from_vendor else _read_sinks(driver, adoption.sink)
+def _value(driver: Driver, adoption: Adoption, found: InspectResponse) -> Bundle:
+    """The value to adopt, whole. Fields whose value is fixed need not be given."""
+    read = found.bundle if adoption.from_vendor else adoption.bundle
+    bundle = _read_sinks(driver, adoption.sink) if adoption.sink else read or Bundle()
+    fixed = {name: text for name, text in given(driver.job.traits, None).items() if name not in bundle}
     wanted = {field.name for field in driver.job.traits.fields if not field.artefact}
-    missing = sorted(wanted - set(bundle))
+    missing = sorted(wanted - set(bundle) - set(fixed))
     if missing:
         raise RefusedError(
             "adopt-incomplete",
@@ -107,14 +195,7 @@ def _value(driver: Driver, adoption: Adoption) -> Bundle:
             hint="name a sink that holds all fields, or give them with --from-stdin",
             place=driver.job.name,
         )
-    return bundle
-
-
-def _read_vendor(driver: Driver) -> Bundle:
-    within_s = driver.bench.limits.call_s
-    request = InspectRequest(call=driver.call(within_s=within_s), want_value=True)
-    result = driver.ask([driver.ask_provider("inspect", request, within_s)])[0]
-    return (result.answer.bundle if result.done else None) or Bundle()
+    return Bundle(fixed).with_(bundle)
 
 
 def _read_sinks(driver: Driver, name: str | None) -> Bundle:
@@ -147,10 +228,10 @@ def _handle_problems(driver: Driver, adoption: Adoption, found: InspectResponse)
 def _sink_problems(driver: Driver, bundle: Bundle, looks: Mapping[str, SinkLook]) -> list[Problem]:
     problems = []
     for sink in driver.job.sinks:
-        look = looks[sink.key]
-        if look.found is None:
-            problems.append(unseen(sink, look))
-        elif look.found.current and dict(look.found.current.fingerprints) != driver.fingerprints(sink.stored(bundle)):
+        look, stored = looks[sink.key], driver.fingerprints(sink.stored(bundle))
+        if look.found is None and driver.state.current is None:
+            problems.append(unseen(sink, look))  # else it is given the value later: the old one is dead already
+        elif look.found and look.found.current and not _replaceable(driver, sink, look, stored):
             text = f"{sink.key} serves another value than the one to adopt"
             problems.append(Problem(code="sink-differs", text=text, hint="clear that place, or adopt what it serves"))
         found = look.found.problems if look.found else ()
@@ -159,21 +240,50 @@ def _sink_problems(driver: Driver, bundle: Bundle, looks: Mapping[str, SinkLook]
     return problems
 
 
-def _value_problems(driver: Driver, found: InspectResponse, version_id: str) -> list[Problem]:
+def _replaceable(driver: Driver, sink: BoundSink, look: SinkLook, stored: Mapping[str, str]) -> bool:
+    """Whether a place serves the value to adopt, or one of ours that it takes the place of."""
+    held = look.found.current if look.found else None
+    if held is None or dict(held.fingerprints) == stored:
+        return True
+    ours = driver.state.by_fingerprints(held.fingerprints, sink.fields) is not None
+    return driver.state.current is not None and ours and not (look.foreign or look.ahead)
+
+
+def _value_problems(driver: Driver, adoption: Adoption, found: InspectResponse, version_id: str) -> list[Problem]:
     ids = [version_id, *([DECOY] if driver.job.traits.decoy else [])]
     probe(driver, ProbeNow(pairs=tuple((id_, endpoint) for endpoint in found.endpoints for id_ in ids)))
-    problems = []
+    problems = _differs(driver, found, version_id)
     for endpoint in found.endpoints:
         verdict = driver.looks.probes[version_id, endpoint].verdict
         if verdict is not Verdict.ACCEPTED:
             said = "refused" if verdict is Verdict.REFUSED else "not shown to be accepted"
-            hint = "adopt the value that the vendor accepts"
+            hint = _other_way(driver, adoption, verdict, version_id)
             problems.append(Problem(code="value-not-accepted", text=f"the value is {said} at {endpoint}", hint=hint))
         decoy = driver.looks.probes.get((DECOY, endpoint))
         if decoy and decoy.verdict is Verdict.ACCEPTED:
             hint = "authentication seems to be off there; turn it on first"
             problems.append(Problem(code="decoy-accepted", text=f"{endpoint} accepts a made-up value", hint=hint))
     return problems
+
+
+def _differs(driver: Driver, found: InspectResponse, version_id: str) -> list[Problem]:
+    """Where the vendor shows its one value, no other one is adopted: it would be dead, or die soon."""
+    bundle = driver.bundle(version_id) or Bundle()
+    held = driver.fingerprints((found.bundle or Bundle()).only(bundle))
+    if not driver.job.traits.dies_by_issue or held.items() <= driver.fingerprints(bundle).items():
+        return []
+    hint = f"keyturn adopt {driver.job.name} --from-vendor"
+    return [Problem(code="vendor-differs", text="the vendor holds another value than this one", hint=hint)]
+
+
+def _other_way(driver: Driver, adoption: Adoption, verdict: Verdict, version_id: str) -> str:
+    """What to do where the value is not accepted: one that the vendor itself holds can only be replaced."""
+    if not adoption.from_vendor or verdict is not Verdict.REFUSED:
+        return "adopt the value that the vendor accepts"
+    ours = driver.state.knows(driver.fingerprints(driver.bundle(version_id) or Bundle()))
+    mode = "--current-dead" if driver.state.current else "--first"
+    force = "" if ours and driver.state.current else " --force"
+    return f"keyturn rotate {driver.job.name} {mode}{force} --reason TEXT"
 
 
 def repair(bench: Bench, job: Job, *, sink: str | None = None) -> Outcome:
@@ -184,83 +294,7 @@ def repair(bench: Bench, job: Job, *, sink: str | None = None) -> Outcome:
             raise RefusedError(
                 "unmanaged", "there is no current version yet", hint=f"keyturn adopt {job.name}", place=job.name
             )
-        repaired = _bring_up(driver, name=sink)
+        repaired = bring_up(driver, name=sink)
         outcome = carry_on(driver)
         said = f"repaired: {', '.join(repaired)}" if repaired else "every sink serves the current version"
         return outcome if outcome.status != "quiet" else quiet(job, said, f"keyturn status {job.name}")
-
-
-def _bring_up(driver: Driver, *, name: str | None = None) -> list[str]:
-    current = driver.state.current
-    value = current_value(driver)
-    if current is None or value is None:
-        raise RefusedError(
-            "current-value-unknown",
-            "no sink and no escrow holds the current version",
-            hint=f"keyturn rotate {driver.job.name} --current-dead --reason TEXT",
-            place=driver.job.name,
-        )
-    sinks = [sink for sink in driver.job.sinks if name in (None, sink.sink) and sink.stored(value)]
-    looks = look_at_sinks(driver, [sink.key for sink in sinks])
-    repaired: list[str] = []
-    failed: list[KeyturnError] = []
-    for sink in sinks:
-        try:
-            repaired += [sink.key] if _promote(driver, sink, looks[sink.key], current, value) else []
-        except (RefusedError, StuckError) as error:
-            failed.append(error)  # one failing place does not keep the others from being repaired
-    if failed:
-        raise _not_all(driver, failed, f"repaired: {', '.join(repaired)}" if repaired else "")
-    return repaired
-
-
-def _not_all(driver: Driver, failed: Sequence[KeyturnError], did: str) -> KeyturnError:
-    """What could not be done, as one error. Refused means that nothing was changed: it is not, once something was."""
-    kind = StuckError if did or any(isinstance(error, StuckError) for error in failed) else RefusedError
-    texts = [*([did] if did else []), *(error.message for error in failed)]
-    return kind(failed[0].code, "; ".join(texts), hint=failed[0].hint, place=driver.job.name)
-
-
-def _promote(driver: Driver, sink: BoundSink, look: SinkLook, current: VersionState, value: Bundle) -> bool:
-    """Bring one place up to the current version; whether that was needed. Raises RefusedError over foreign values."""
-    if look.found is None:
-        raise refusal(driver.job.name, (unseen(sink, look),))
-    held = look.found.current
-    serving = driver.state.by_fingerprints(held.fingerprints, sink.fields) if held else None
-    is_current = serving is not None and serving.id == current.id
-    if held and held.version_id == current.id and is_current:
-        return False
-    if held and serving is None:
-        text = f"{sink.key} serves a value that Keyturn did not write"
-        raise _refused(driver, "sink-foreign", text, "move that value away by hand, then repair again")
-    if look.foreign and not is_current:
-        text = f"{sink.key} is written by another journal"
-        raise _refused(
-            driver, "sink-other-journal", text, "point the configuration at that journal, or at another place"
-        )
-    if look.ahead:
-        text = f"{sink.key} was written by this journal later than all that it knows: it is an older copy"
-        raise _refused(
-            driver, "journal-behind", text, "point journal: at the newest copy; if that is lost: how-to/restore"
-        )
-    request = PromoteRequest(
-        call=driver.sink_call(sink),
-        version=SinkVersion(id=current.id, number=current.number),
-        bundle=sink.stored(value),
-        expects=held,
-        keep_previous=sink.keep_previous,
-        meta={"keyturn": "1"},
-    )
-    result = driver.ask([driver.ask_sink(sink, "promote", request)])[0]
-    if not result.done:
-        # Whether an answer that was lost changed something only looking again tells.
-        kind = StuckError if result.outcome == "doubt" else RefusedError
-        hint = result.hint or f"keyturn repair {driver.job.name}"
-        raise kind("repair-failed", result.why, hint=hint, place=driver.job.name)
-    driver.looks = driver.looks.changed()
-    driver.append(ev.Repaired(version=current.id, target=sink.key))
-    return True
-
-
-def _refused(driver: Driver, code: str, message: str, hint: str) -> RefusedError:
-    return RefusedError(code, message, hint=hint, place=driver.job.name)

@@ -48,8 +48,15 @@ class Standing:
 
 
 def alerts_due(name: str, row: Summary | None, due: Due, now: float) -> tuple[Finding, ...]:
-    """What a person should look at: stuck, hold past its maximum, unmanaged, overdue, due while paused. Pure."""
-    found = [_stuck(row), _hold_max(name, row, now), _unmanaged(name, row), _late(name, row, due, now)]
+    """What a person should look at: stuck, refused, held long, unmanaged, short, overdue, due while paused. Pure."""
+    found = [
+        _stuck(row),
+        *_problems(row),
+        _hold_max(name, row, now),
+        _unmanaged(name, row),
+        _short(name, row, due, now),
+        _late(name, row, due, now),
+    ]
     return tuple(finding for finding in found if finding)
 
 
@@ -65,6 +72,19 @@ def _stuck(row: Summary | None) -> Finding | None:
         next=stuck["next"],
         attention=False,  # its outcome has the exit code already
     )
+
+
+def _problems(row: Summary | None) -> Iterator[Finding]:
+    """What the last look found that refuses a rotation: told once for each code and version."""
+    state = row.state if row else {}
+    for problem in state.get("problems", []):
+        if problem["fatal"]:
+            yield Finding(
+                key=f"problem:{problem['code']}:{_current(row)}",
+                what="problem",
+                text=f"{problem['text']} [{problem['code']}], seen {iso(state['checked_at'])}",
+                next=problem["hint"],
+            )
 
 
 def _hold_max(name: str, row: Summary | None, now: float) -> Finding | None:
@@ -95,10 +115,31 @@ def _unmanaged(name: str, row: Summary | None) -> Finding | None:
     )
 
 
+def _short(name: str, row: Summary | None, due: Due, now: float) -> Finding | None:
+    """Granted less than the vendor should. Once for each version, also where that leaves it expired later."""
+    if due.short is None:
+        return None
+    renewed = f"renewed {iso(due.at)}" if due.at is not None else "nothing renews it"
+    then = "held, since the next one may be as short" if due.short.held else renewed
+    return Finding(
+        key=f"short-validity:{_current(row)}",
+        what="short-validity",
+        text=f"short validity: {due.short.said(now)}; {then}",
+        next=f"have the vendor grant more, then: keyturn rotate {name} --force --reason TEXT",
+    )
+
+
+def _current(row: Summary | None) -> str:
+    versions = row.state.get("versions", []) if row else []
+    return next((v["id"] for v in versions if v["state"] == "current"), "")
+
+
 def _late(name: str, row: Summary | None, due: Due, now: float) -> Finding | None:
-    state = row.state if row else {}
-    current = next((v["id"] for v in state.get("versions", []) if v["state"] == "current"), "")
-    paused = state.get("paused_until", 0.0)
+    """Due and not done. What is held because it is short has been told as that."""
+    if due.short and due.short.held:
+        return None
+    current = _current(row)
+    paused = row.state.get("paused_until", 0.0) if row else 0.0
     if paused > now and due.status in (DueStatus.DUE, DueStatus.OVERDUE):
         text = f"paused until {iso(paused)}, although due: {due.why}"
         return Finding(key=f"paused:{current}", what="paused", text=text, next=f"keyturn pause {name} --end")

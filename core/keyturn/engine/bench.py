@@ -45,7 +45,8 @@ class Bench:
     """What all secrets of one process share. `entropy` gives random bytes, `tell` is told of each event.
 
     `values` are all secret values at hand, which the fence takes out of every message; `left_alone` the secrets
-    of which a call outlived its deadline: this process begins nothing more with them.
+    of which a call outlived its deadline: this process begins nothing more with them. `renewer` rotates secrets that
+    are derived from another one (`engine.renewing.Renewer`); None where there are none.
     """
 
     journal: Journal
@@ -54,6 +55,7 @@ class Bench:
     fence: Fence
     resolve: Callable[[str], Secret]
     notifier: Any
+    renewer: Any = None
     runner: str
     operator: str
     entropy: Callable[[int], bytes]

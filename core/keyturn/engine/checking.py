@@ -1,22 +1,33 @@
-"""The preflight of a secret without a rotation: looks at vendor and sinks, and writes nothing anywhere."""
+"""The preflight of a secret without a rotation: looks at vendor and sinks, and changes nothing anywhere.
+
+`check` records nothing either; `look`, for a run, records what it found.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from keyturn.clock import iso
 from keyturn.engine.bench import Bench
 from keyturn.engine.effects.driver import Driver
-from keyturn.engine.effects.leases import Held
+from keyturn.engine.effects.leases import Held, holding
 from keyturn.engine.job import Job
+from keyturn.engine.loop import Outcome
 from keyturn.engine.plan import make_plan
 from keyturn.engine.preflight import Findings, preflight
-from keyturn.engine.record.events import Body
+from keyturn.engine.record import events as ev
 from keyturn.engine.record.state import SecretState
-from keyturn.model import Mode, Problem
+from keyturn.engine.record.summary import summarise
+from keyturn.journal.store import Lease, Summary
+from keyturn.model import Mode, Problem, Traits
 from keyturn.plugins.provider import Seen
 from keyturn.secret import Bundle
 from keyturn.states import State
+
+AGAIN_S = 3600.0
+"""How long after a look that found what refuses a rotation the next one is due."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +50,7 @@ class _NoLease(Held):
 class _Onlooker(Driver):
     """Sees everything; what it sees is neither journaled nor sealed."""
 
-    def append(self, *bodies: Body, rotation: str | None = None) -> None:
+    def append(self, *bodies: ev.Body, rotation: str | None = None) -> None:
         """Nothing is journaled."""
 
     def keep(self, version_id: str, bundle: Bundle) -> None:
@@ -58,6 +69,45 @@ def check(bench: Bench, job: Job, known_handles: Collection[str]) -> Checked:
         endpoints=findings.vendor.endpoints if findings.vendor else (),
         problems=(*plan.problems, *findings.problems, *orphans(seen, known_handles), *drift(driver.state, findings)),
     )
+
+
+def look_due(traits: Traits, row: Summary | None, now: float) -> str:
+    """Why a run looks at this secret although nothing is due or in flight; empty where it does not. Pure."""
+    current = next((v for v in row.state["versions"] if v["state"] == "current"), None) if row else None
+    if row is None or current is None or row.next_at is not None:
+        return ""
+    seen_at = row.state.get("checked_at") or current["since"] or 0.0  # rows of older writers have no `checked_at`
+    open_ = any(problem["fatal"] for problem in row.state.get("problems", ()))
+    every_s = [*([AGAIN_S] if open_ else []), *([traits.check_every_s] if traits.check_every_s else [])]
+    if not every_s or now - seen_at < min(every_s):
+        return ""
+    return f"{'problems were' if open_ else 'last'} seen at {iso(seen_at)}"
+
+
+def look(bench: Bench, job: Job, *, lease: Lease | None = None) -> Outcome:
+    """Look at vendor and sinks now, record what refuses a rotation, and change nothing else. Raises HeldElsewhere."""
+    with holding(bench, job.name, lease=lease) as held:
+        driver = Driver(bench, job, held)
+        if not look_due(job.traits, summarise(driver.state), driver.now()):
+            return Outcome(secret=job.name, status="quiet", text="another runner looked just now")
+        found = preflight(driver, Mode.NORMAL)
+        note(driver, found.problems, due=True)
+        said = ", ".join(problem.code for problem in found.fatal) or "all is well"
+        return Outcome(secret=job.name, status="quiet", text=f"looked at: {said}", next=f"keyturn status {job.name}")
+
+
+def note(driver: Driver, problems: Iterable[Problem], *, due: bool = False) -> None:
+    """Record what was found; without `due` only where other problems are open now: no run tells the same twice."""
+    kept = tuple(
+        {"code": one.code, "text": one.text, "hint": one.hint, "fatal": one.fatal}
+        for one in sorted(problems, key=lambda one: not one.fatal)
+    )
+    if due or _codes(kept) != _codes(driver.state.problems):
+        driver.append(ev.Checked(problems=kept))
+
+
+def _codes(problems: Iterable[Mapping[str, Any]]) -> set[tuple[str, bool]]:
+    return {(one["code"], one["fatal"]) for one in problems}
 
 
 def orphans(seen: Iterable[Seen], known: Collection[str]) -> Iterable[Problem]:

@@ -6,17 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from keyturn.engine.bench import Bench
+from keyturn.engine.checking import note
 from keyturn.engine.decisions.actions import ProbeNow
 from keyturn.engine.effects.driver import Driver
 from keyturn.engine.effects.leases import holding
 from keyturn.engine.effects.vendor import probe
 from keyturn.engine.job import Job
 from keyturn.engine.loop import Outcome, drive
+from keyturn.engine.marker import try_places
 from keyturn.engine.plan import Plan, make_plan
 from keyturn.engine.preflight import Findings, freeze, preflight
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.receipt import ended, has_debts
 from keyturn.engine.record.state import SecretState, VersionState
+from keyturn.engine.serving import bring_up
 from keyturn.errors import RefusedError
 from keyturn.journal.store import Lease
 from keyturn.model import Mode, Problem, Verdict
@@ -29,6 +32,7 @@ class Ask:
     """What an operator, or the schedule, asked for. `digest`: only if the plan is still this one.
 
     `wanted` is asked under the lease: what was due when it was looked up may have been done by another runner since.
+    `scheduled`: nobody reads the answer now, so what preflight found is recorded.
     """
 
     mode: Mode = Mode.NORMAL
@@ -39,7 +43,13 @@ class Ask:
     compromised: bool = False
     to_number: int | None = None
     supplied: Bundle = field(default_factory=Bundle)
+    scheduled: bool = False
     wanted: Callable[[SecretState], bool] = lambda _: True
+
+    @property
+    def knowing(self) -> bool:
+        """Whether a value at the vendor that is not ours may be ended. `--force` alone is about age, not about that."""
+        return self.compromised or (self.force and self.mode in (Mode.FIRST, Mode.CURRENT_DEAD))
 
 
 def rotate(bench: Bench, job: Job, ask: Ask, *, lease: Lease | None = None) -> Outcome:
@@ -54,9 +64,14 @@ def rotate(bench: Bench, job: Job, ask: Ask, *, lease: Lease | None = None) -> O
         _make_way(driver, ask.mode)
         plan = make_plan(job, driver.state, mode=ask.mode, compromised=ask.compromised)
         _check_plan(driver, plan, ask)
-        findings = preflight(driver, ask.mode)
+        findings = preflight(driver, ask.mode, knowing=ask.knowing)
+        if ask.scheduled or not findings.fatal:
+            note(driver, findings.problems)
         if findings.fatal:
             raise refusal(job.name, findings.fatal)
+        unwritable = try_places(driver, findings.sinks)
+        if unwritable:
+            raise refusal(job.name, unwritable)
         _start(driver, plan, findings, ask)
         return drive(driver)
 
@@ -72,11 +87,13 @@ def resume(
 
 
 def carry_on(driver: Driver) -> Outcome:
-    """Drive the latest rotation, where there is one that is open or left debts."""
+    """Give places the adopted version they still lack; drive the latest rotation, if it is open or left debts."""
+    served = bring_up(driver) if driver.state.unserved else []
     rotation = driver.state.rotation
     if rotation and (rotation.open or has_debts(driver.state)):
         return drive(driver)
-    return Outcome(secret=driver.job.name, status="quiet", text="nothing is in flight")
+    text = f"repaired: {', '.join(served)}" if served else "nothing is in flight"
+    return Outcome(secret=driver.job.name, status="quiet", text=text)
 
 
 def rollback(bench: Bench, job: Job, ask: Ask) -> Outcome:
@@ -139,22 +156,23 @@ def _asked_before(driver: Driver, ask: Ask) -> Outcome | None:
 
 def _make_way(driver: Driver, mode: Mode) -> None:
     """An older rotation is carried on first; one that holds or only owes is then superseded."""
-    if not _unpublished(driver):
+    if not unpublished(driver):
         return
     drive(driver)
-    if _unpublished(driver) and mode in (Mode.CURRENT_DEAD, Mode.BREAK_GLASS):
-        driver.append(*_given_up(driver))
+    if unpublished(driver) and mode in (Mode.CURRENT_DEAD, Mode.BREAK_GLASS):
+        driver.append(*given_up(driver))
     refuse_in_flight(driver)
 
 
-def _unpublished(driver: Driver) -> bool:
+def unpublished(driver: Driver) -> bool:
+    """Whether a rotation is in flight that has not published its version."""
     rotation = driver.state.rotation
     return rotation is not None and rotation.open and driver.to.state is State.PENDING
 
 
 def refuse_in_flight(driver: Driver) -> None:
     """Raises RefusedError while a rotation has not published its version yet."""
-    if not _unpublished(driver):
+    if not unpublished(driver):
         return
     raise RefusedError(
         "rotation-in-flight",
@@ -164,8 +182,8 @@ def refuse_in_flight(driver: Driver) -> None:
     )
 
 
-def _given_up(driver: Driver) -> tuple[ev.Body, ...]:
-    """How a stuck rotation ends where an operator says that the current version is dead. Nothing: it may go on."""
+def given_up(driver: Driver) -> tuple[ev.Body, ...]:
+    """How a stuck rotation ends where the current version is dead, or another one is adopted. Nothing: it may go on."""
     rotation, to = driver.rotation, driver.to
     attempts = [a for a in rotation.attempts if a.version == to.id]
     doubt_until = max((a.deadline_at for a in attempts), default=0.0) + rotation.frozen.traits.settle_s

@@ -18,7 +18,7 @@ from keyturn.plugins.sink import SINK_VERBS
 from keyturn.redact import scrub
 from keyturn.secret import Bundle, Secret
 
-MUTATING = frozenset({"issue", "reset", "retire", "stage", "promote", "discard", "notify"})
+MUTATING = frozenset({"issue", "reset", "retire", "stage", "promote", "discard", "notify", "renew"})
 REAL = SystemClock()
 """Deadlines of real threads are real time, also where the journal's is driven by a test."""
 

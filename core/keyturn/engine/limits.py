@@ -22,5 +22,9 @@ class Limits:
     tries_per_run: int = 3
     issues_per_rotation: int = 5
     turns_per_drive: int = 10_000
+    renew_s: float = 300.0
+    """How long a derived secret may take to be renewed, from the first look to its last sink."""
+    bridge_fresh_s: float = 300.0
+    """How old that may be when issue ends what it was derived from."""
     drain_s: float = 900.0
     """The dead-man deadline handed to consumers that drain."""

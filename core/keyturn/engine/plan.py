@@ -13,7 +13,7 @@ from keyturn.engine.record.frozen import Frozen, FrozenConsumer, FrozenSink
 from keyturn.engine.record.state import SecretState, VersionState
 from keyturn.model import Mode, Problem
 from keyturn.plugins.overlap import Choices, ChooseRequest, Live, Overlap, OverlapPolicy
-from keyturn.steps import derive
+from keyturn.steps import Step, derive
 
 BEST_FIRST = ("alternating", "dual", "grace", "cutover")
 """`auto` takes the first that fits, never one with an outage that the policy does not accept."""
@@ -58,10 +58,12 @@ class Plan:
 def make_plan(job: Job, state: SecretState, *, mode: Mode, compromised: bool = False) -> Plan:
     """Plan the next rotation of this secret from configuration and journal alone."""
     name, choices = choose(job, state)
+    if compromised:
+        choices = replace(choices, bridge=())
     # A dead current version needs no hold, but an older one that lives may still be in use.
     lives_on = mode is Mode.CURRENT_DEAD and job.traits.coexist and any(v.live for v in state.previous)
     frozen = _frozen(job, name, choices, Mode.NORMAL if lives_on else mode)
-    ends = tuple(v.number for v in state.versions.values() if v.published and v.live)
+    ends = () if job.traits.own_expiry else tuple(v.number for v in state.versions.values() if v.published and v.live)
     plan = Plan(
         secret=job.name,
         mode=mode,
@@ -105,12 +107,13 @@ def _best(overlaps: Callable[[str], Overlap], request: ChooseRequest) -> tuple[s
 
 def _frozen(job: Job, overlap: str, choices: Choices, mode: Mode) -> Frozen:
     policy: OverlapPolicy = job.secret.overlap
+    steps = derive(job.traits, choices, mode)
     return Frozen(
         provider=job.account.name,
         overlap=overlap,
         why=choices.why,
         subject=job.secret.subject,
-        steps=derive(job.traits, choices, mode),
+        steps=steps,
         endpoints=(),
         sinks=tuple(
             FrozenSink(key=s.key, sink=s.sink, fields=s.fields, artefact=s.artefact, keep_previous=s.keep_previous)
@@ -128,9 +131,10 @@ def _frozen(job: Job, overlap: str, choices: Choices, mode: Mode) -> Frozen:
             for one in job.consumers
         ),
         hold_s=choices.hold_s,
-        hold_max_s=policy.hold_max_s,
+        hold_max_s=policy.hold_max_s if Step.HOLD in steps else None,
         retire_window=policy.retire_window,
         outage_s=choices.outage_s,
+        bridge=choices.bridge,
         options=job.options,
         plugins=job.plugins,
     )

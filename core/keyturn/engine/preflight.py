@@ -9,7 +9,7 @@ from keyturn.engine.decisions.actions import ProbeNow
 from keyturn.engine.decisions.looks import DECOY, SinkLook
 from keyturn.engine.effects.driver import Driver
 from keyturn.engine.effects.sinks import look_at_sinks
-from keyturn.engine.effects.vendor import look_at_vendor, probe
+from keyturn.engine.effects.vendor import look_at_vendor, probe, shown_by
 from keyturn.engine.job import BoundSink
 from keyturn.engine.plan import Plan
 from keyturn.engine.record.frozen import Frozen, FrozenSink
@@ -35,8 +35,8 @@ class Findings:
         return tuple(problem for problem in self.problems if problem.fatal)
 
 
-def preflight(driver: Driver, mode: Mode) -> Findings:
-    """Look, and judge. Nothing is changed."""
+def preflight(driver: Driver, mode: Mode, *, knowing: bool = False) -> Findings:
+    """Look, and judge. Nothing is changed. `knowing`: a value at the vendor that is not ours may be ended."""
     vendor = look_at_vendor(driver)
     if vendor is None:
         return Findings(vendor=None, sinks={}, value=None, problems=(not_asked(driver),))
@@ -45,15 +45,19 @@ def preflight(driver: Driver, mode: Mode) -> Findings:
     current = driver.state.current
     if current and value:
         driver.remember(current.id, value)
+    foreign = [*judge_vendor_value(driver, vendor, mode, knowing=knowing)]
     problems = [
         *vendor.problems,
+        *foreign,
         *_skew(driver, vendor, sinks),
         *judge_sinks(driver.state, driver.job.sinks, sinks, driver.bench.journal.id, mode),
     ]
     if not any(problem.fatal for problem in vendor.problems):
         # Where the vendor itself has a problem, its endpoints would only say the same once more.
         _probe_controls(driver, vendor, current if value else None)
-        problems += [*judge_current(driver, vendor, value, mode), *_decoy(driver, vendor)]
+        # Nor does it help to hear that ours is refused where somebody else put another one in its place.
+        problems += [*judge_current(driver, vendor, value, mode)] if not foreign else []
+        problems += _decoy(driver, vendor)
     return Findings(vendor=vendor, sinks=sinks, value=value, problems=tuple(problems))
 
 
@@ -171,9 +175,45 @@ def _serving(state: SecretState, sink: BoundSink, ours: VersionState | None, mod
         )
 
 
+def judge_vendor_value(
+    driver: Driver, vendor: InspectResponse, mode: Mode, *, knowing: bool = False
+) -> Iterable[Problem]:
+    """Where the vendor shows its value: is it one of ours, and may issue end it.
+
+    Somebody who resets it elsewhere uses what he got: ending that is never done silently. So a first rotation is
+    refused where there is a value already, and any other one where the value is not ours. `--current-dead` says only
+    that *ours* is dead, so it is refused too. `knowing` goes on, told and recorded: after `--force`, or for a
+    compromised secret, which an attacker may have reset.
+    """
+    traits, current, name = driver.job.traits, driver.state.current, driver.job.name
+    shown = shown_by(traits, vendor)
+    if not shown:
+        return
+    if current is None and mode is Mode.FIRST and traits.dies_by_issue:
+        yield Problem(
+            code="vendor-has-one",
+            text="the vendor holds a value already, and making another one would end it",
+            fatal=not knowing,
+            hint=f"keyturn adopt {name} --from-vendor; if nobody uses it: "
+            f"keyturn rotate {name} --first --force --reason TEXT",
+        )
+    judged = (Mode.NORMAL, Mode.CURRENT_DEAD) if traits.dies_by_issue else (Mode.NORMAL,)
+    if current and mode in judged and not driver.state.knows(driver.fingerprints(shown)):
+        adopts = f"keyturn adopt {name} --from-vendor"
+        yield Problem(
+            code="rotated-outside",
+            text=f"the vendor holds another secret than version {current.number}: somebody else rotated it",
+            fatal=not knowing,
+            hint=adopts if traits.dies_by_issue else f"keyturn rotate {name} --current-dead --reason TEXT",
+        )
+
+
 def judge_current(driver: Driver, vendor: InspectResponse, value: Bundle | None, mode: Mode) -> Iterable[Problem]:
-    """In a normal rotation the current value must be known, and accepted at every endpoint now."""
-    current = driver.state.current
+    """In a normal rotation the current value must be known, and accepted at every endpoint now.
+
+    Only told where each version ends by its own expiry: making another one touches nothing, and is what helps.
+    """
+    current, fatal = driver.state.current, not driver.job.traits.own_expiry
     if current is None or mode not in (Mode.NORMAL, Mode.ROLLBACK):
         return
     dead = f"keyturn rotate {driver.job.name} --current-dead --reason TEXT"
@@ -181,6 +221,7 @@ def judge_current(driver: Driver, vendor: InspectResponse, value: Bundle | None,
         yield Problem(
             code="current-value-unknown",
             text=f"no sink and no escrow holds version {current.number}",
+            fatal=fatal,
             hint=f"put it back into a sink, or: {dead}",
         )
         return
@@ -188,10 +229,12 @@ def judge_current(driver: Driver, vendor: InspectResponse, value: Bundle | None,
         look = driver.looks.probes[current.id, endpoint]
         if look.verdict is Verdict.REFUSED:
             text = f"version {current.number} is refused at {endpoint}"
-            yield Problem(code="current-refused", text=text, hint=f"make it accepted there again, or: {dead}")
+            # A vendor that shows this very value and refuses it (it expired) has nothing else to be made right.
+            hint = dead if vendor.bundle else f"make it accepted there again, or: {dead}"
+            yield Problem(code="current-refused", text=text, fatal=fatal, hint=hint)
         elif look.verdict is Verdict.UNKNOWN:
             text = f"{endpoint} does not say whether it accepts version {current.number}: {look.evidence}"
-            yield Problem(code="endpoint-silent", text=text, hint="check that endpoint, then try again")
+            yield Problem(code="endpoint-silent", text=text, fatal=fatal, hint="check that endpoint, then try again")
 
 
 def _decoy(driver: Driver, vendor: InspectResponse) -> Iterable[Problem]:

@@ -6,9 +6,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile
 
+from keyturn.config.model import ManagedSecret
 from keyturn.engine.bench import Bench
+from keyturn.engine.checking import look, look_due
 from keyturn.engine.effects.runner import is_dead
 from keyturn.engine.entry import Ask, resume, rotate
 from keyturn.engine.job import Job
@@ -17,6 +20,7 @@ from keyturn.engine.record.state import SecretState
 from keyturn.engine.record.summary import summarise
 from keyturn.errors import HeldElsewhereError, KeyturnError
 from keyturn.journal.store import Lease, LeaseHeld, Summary
+from keyturn.model import Traits
 from keyturn.schedule import Due, ScheduleFacts, due
 
 WORKERS = 4
@@ -28,7 +32,7 @@ Seen = tuple[str | None, str | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What one secret needs in this round: `resume` or `rotate`, and why.
+    """What one secret needs in this round: `resume`, `rotate` or `check`, and why.
 
     `seen` is what it was found by: the current version, and the rotation that had begun last.
     """
@@ -39,23 +43,31 @@ class Work:
     seen: Seen = (None, None)
 
 
-def facts(job_name: str, after: Iterable[str], summaries: Mapping[str, Summary]) -> ScheduleFacts:
+def facts(name: str, after: Iterable[str], summaries: Mapping[str, Summary]) -> ScheduleFacts:
     """What the schedule needs to know of a secret, from the summary rows alone."""
-    row = summaries.get(job_name)
+    row = summaries.get(name)
     versions = row.state.get("versions", []) if row else []
     current = next((v for v in versions if v["state"] == "current"), None)
     return ScheduleFacts(
-        name=job_name,
+        name=name,
         current_since=current["since"] if current else None,
         expires_at=current["expires_at"] if current else None,
-        after={name: summaries[name].state.get("rotated_at") if name in summaries else None for name in after},
+        # Rows of earlier versions of Keyturn have it not.
+        issued_at=current.get("issued_at") if current else None,
+        after={other: summaries[other].state.get("rotated_at") if other in summaries else None for other in after},
     )
 
 
 def is_due(job: Job, summaries: Mapping[str, Summary], now: float) -> Due:
     """Where this secret stands in its schedule."""
-    policy = replace(job.secret.rotate, min_age_s=max(job.secret.rotate.min_age_s, job.traits.min_age_s))
-    return due(policy, facts(job.name, policy.after, summaries), now)
+    return due_of(job.secret, job.traits, summaries, now)
+
+
+def due_of(secret: ManagedSecret, traits: Traits, summaries: Mapping[str, Summary], now: float) -> Due:
+    """The same for whoever has no plugins at hand: the vendor's own least age and least life count too."""
+    policy = replace(secret.rotate, min_age_s=max(secret.rotate.min_age_s, traits.min_age_s))
+    known = replace(facts(secret.name, policy.after, summaries), life_min_s=traits.life_min_s)
+    return due(policy, known, now)
 
 
 def _seen(row: Summary | None) -> Seen:
@@ -74,10 +86,13 @@ def scan(jobs: Iterable[Job], summaries: Mapping[str, Summary], now: float) -> l
         if row and row.next_at is not None and not _superseded(job, row, is_due(job, summaries, now), now):
             if row.next_at <= now or row.status != "holding" or not row.state["rotation"]["open"]:
                 found.append(Work(name=job.name, what="resume", why=row.status))
-        elif not (row and row.state["paused_until"] > now):
-            when = is_due(job, summaries, now)
-            if when.ready:
-                found.append(Work(name=job.name, what="rotate", why=when.why, seen=_seen(row)))
+            continue
+        when = is_due(job, summaries, now)
+        unseen = look_due(job.traits, row, now)
+        if when.ready and not (row and row.state["paused_until"] > now):
+            found.append(Work(name=job.name, what="rotate", why=when.why, seen=_seen(row)))
+        elif unseen:
+            found.append(Work(name=job.name, what="check", why=unseen))
     return found
 
 
@@ -98,7 +113,7 @@ def carry_out(
     """Do the work side by side; outcomes come as they are known. Begins nothing new once `stopping`."""
     todo = [one for one in work if one.name not in bench.left_alone]
     rotations = {one.name for one in [one for one in todo if one.what == "rotate"][:rotations_max]}
-    queue = _Queue(bench, {one.name: one for one in todo if one.what == "resume" or one.name in rotations})
+    queue = _Queue(bench, {one.name: one for one in todo if one.what != "rotate" or one.name in rotations})
 
     def do(_: int) -> Outcome | None:
         if stopping():
@@ -160,10 +175,11 @@ class _Queue:
 def _one(bench: Bench, job: Job, work: Work, lease: Lease | None) -> Outcome | None:
     try:
         if work.what == "rotate":
-            ask = Ask(reason=f"schedule: {work.why}", wanted=lambda state: _still_due(bench, work, state))
+            wanted = partial(_still_due, bench, work)
+            ask = Ask(reason=f"schedule: {work.why}", scheduled=True, wanted=wanted)
             outcome = rotate(bench, job, ask, lease=lease)
             return None if outcome.status == "quiet" else outcome
-        return resume(bench, job, lease=lease)
+        return look(bench, job, lease=lease) if work.what == "check" else resume(bench, job, lease=lease)
     except HeldElsewhereError:
         return None
     except KeyturnError as error:

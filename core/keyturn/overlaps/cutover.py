@@ -26,6 +26,7 @@ class Cutover:
         return Choices(
             drains=request.drainable,
             outage_s=policy.accept_outage_s or 0.0,
+            bridge=policy.bridge,
             why="the vendor takes one version at a time",
             problems=tuple(problems),
         )

@@ -10,13 +10,17 @@ from keyturn.model import Problem, Traits
 
 @dataclass(frozen=True, kw_only=True)
 class OverlapPolicy:
-    """What the operator asked for; seconds. `accept_outage_s` None: no outage is accepted."""
+    """What the operator asked for; seconds. `accept_outage_s` None: no outage is accepted.
+
+    `bridge` names secrets derived from this one, which are renewed with its old value just before issue ends that.
+    """
 
     strategy: str = "auto"
     hold_s: float | None = None
     hold_max_s: float | None = None
     retire_window: str | None = None
     accept_outage_s: float | None = None
+    bridge: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,10 @@ class ChooseRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What an overlap decided. `outage_s` is the longest outage it declares; 0 means none by design."""
+    """What an overlap decided. `outage_s` is the longest outage it declares; 0 means none by design.
+
+    `bridge`: the derived secrets to renew just before issue, as the policy names them.
+    """
 
     slot: str | None = None
     holds: bool = False
@@ -48,6 +55,7 @@ class Choices:
     retires: bool = False
     drains: bool = False
     outage_s: float = 0.0
+    bridge: tuple[str, ...] = ()
     why: str = ""
     problems: tuple[Problem, ...] = field(default=())
 

@@ -12,6 +12,7 @@ from keyturn.engine.adoption import Adoption, adopt, repair
 from keyturn.engine.job import Job
 from keyturn.engine.loop import Outcome
 from keyturn.errors import UsageError
+from keyturn.model import Maker
 from keyturn.secret import Bundle, Secret
 
 
@@ -60,12 +61,14 @@ def _check_sink(job: Job, sink: str | None) -> None:
 
 
 def _bundle(job: Job, raw: Secret) -> Bundle:
-    """A JSON object of fields, or the bare value of the only field."""
-    wanted = [field.name for field in job.traits.fields if not field.artefact]
+    """A JSON object of fields, or the bare value of the only one that is not fixed. Fixed ones may be given too."""
+    fixed = {field.name: field.value for field in job.traits.made_by(Maker.FIXED)}
+    wanted = [field.name for field in job.traits.fields if not field.artefact and field.name not in fixed]
     found = _fields(raw)
     if found is None and len(wanted) == 1:
         return Bundle({wanted[0]: raw})
-    if found is None or set(found) != set(wanted):
+    right = found is not None and {**fixed, **found} == {**found, **fixed}
+    if found is None or not right or set(found) - set(fixed) != set(wanted):
         raise UsageError(
             "adopt-fields",
             f"expected a JSON object with the text fields {', '.join(wanted)}",

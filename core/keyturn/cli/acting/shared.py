@@ -16,6 +16,7 @@ from keyturn.engine.loop import Outcome
 from keyturn.engine.rounds import failed
 from keyturn.errors import KeyturnError, StuckError, UndoneError, UsageError
 from keyturn.journal.store import Summary
+from keyturn.steps import Step
 
 NOTHING_DUE, HOLDING = 10, 11
 WAITING = ("holding", "waiting")
@@ -131,7 +132,9 @@ def as_text(outcome: Outcome, row: Summary | None) -> str:
     current = _current(state)
     lines.append(f"  current: version {current}" if current else "  current: none yet")
     if lives := _lives(state):
-        until = f", at least until {iso(outcome.until)}" if outcome.status == "holding" and outcome.until else ""
+        # Only a hold of ours says how long; of what ends by itself the outcome's own text has told it.
+        held = outcome.status == "holding" and outcome.until and _step(state) == Step.HOLD.value
+        until = f", at least until {iso(outcome.until or 0.0)}" if held else ""
         numbers = ", ".join(str(version["number"]) for version in lives)
         lines.append(f"  still accepted: version {numbers}{until}")
     lines += _receipt_lines(outcome)
@@ -151,6 +154,12 @@ def _said(outcome: Outcome) -> str:
 
 def _next(outcome: Outcome) -> str:
     return outcome.next or f"keyturn history {outcome.secret}"
+
+
+def _step(state: Any) -> str:
+    """The step that the rotation waits in."""
+    rotation = state.get("rotation") or {}
+    return str((rotation.get("waiting") or {}).get("step", ""))
 
 
 def _current(state: Any) -> int | None:

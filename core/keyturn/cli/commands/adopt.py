@@ -14,7 +14,7 @@ from keyturn.cli.app import Command, Report, Session
 @click.option(
     "--from-stdin",
     is_flag=True,
-    help="Take it from standard input: a JSON object of fields, or the bare value where there is one field.",
+    help="Take it from standard input: a JSON object of fields, or the bare value where only one is not fixed.",
 )
 @click.option("--handle", metavar="H", help="The value's public name at the vendor.")
 @click.option("--slot", metavar="S", help="The slot it stands in, where the vendor has slots.")
@@ -31,7 +31,9 @@ def adopt(
 ) -> Report:
     """Take over a value that exists as the current version. Adoption never rotates.
 
-    The value has to be accepted by the vendor everywhere, and no sink may serve another one.
+    The value has to be accepted by the vendor everywhere, and no sink may serve another one. Where the vendor ends the
+    old value when it makes another one, and somebody else had it do so, --from-vendor and --from-stdin take the new
+    one over in place of the current version and publish it.
 
     \b
       keyturn adopt gateway/sideband --from-sink vault-eu --handle kong-20260101-9f3c

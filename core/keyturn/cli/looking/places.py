@@ -41,8 +41,15 @@ def places(state: Mapping[str, Any], secret: ManagedSecret | None) -> tuple[Plac
         return tuple(Place(key=key) for key in keys)
     rotation = state.get("rotation")
     if not rotation or rotation["to"] != current["id"]:
-        return tuple(Place(key=key, serves=current["number"], state="published") for key in keys)
+        return tuple(_adopted(key, current["number"], state) for key in keys)
     return tuple(_in_rotation(key, current["number"], _older(state, current), rotation) for key in keys)
+
+
+def _adopted(key: str, current: int, state: Mapping[str, Any]) -> Place:
+    """A place of a version that did not come by the latest rotation: published, or owed an adopted one."""
+    if any(debt["kind"] == "publish" and debt["where"] == key for debt in state.get("debts", ())):
+        return Place(key=key, state="behind")
+    return Place(key=key, serves=current, state="published")
 
 
 def _in_rotation(key: str, current: int, older: int | None, rotation: Mapping[str, Any]) -> Place:

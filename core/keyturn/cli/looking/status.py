@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from math import floor
 from typing import Any
 
 from keyturn.cli.app import Report
@@ -13,9 +14,10 @@ from keyturn.cli.estate import Estate
 from keyturn.cli.looking.places import Place, places
 from keyturn.clock import iso
 from keyturn.config import ManagedSecret
-from keyturn.engine.rounds import facts
+from keyturn.engine.rounds import due_of
+from keyturn.expiry import left, span
 from keyturn.journal.store import Summary
-from keyturn.schedule import Due, DueStatus, due
+from keyturn.schedule import Due, DueStatus
 
 STUCK = frozenset({"stuck", "misconfigured"})
 ATTENTION = 8
@@ -25,13 +27,14 @@ IN_FLIGHT = frozenset({"stuck", "holding", "waiting", "unfinished", "rotating"})
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """One secret now. `status` is one word, `attention` what `--fail-on` can ask for; times are epoch seconds."""
+    """One secret at `now`. `status` is one word, `attention` what `--fail-on` can ask for; times are epoch seconds."""
 
     secret: str
     provider: str | None
     status: str
     next: str
     state: Mapping[str, Any]
+    now: float
     places: tuple[Place, ...] = ()
     missing: tuple[str, ...] = ()
     due: Due | None = None
@@ -43,6 +46,11 @@ class Standing:
     def current(self) -> Mapping[str, Any] | None:
         """The version that consumers are meant to read."""
         return next((v for v in self.state.get("versions", ()) if v["state"] == "current"), None)
+
+    @property
+    def expired(self) -> bool:
+        """Whether the current version is past its expiry."""
+        return bool(self.current and _expired(self.current, self.now))
 
     @property
     def rotation(self) -> Mapping[str, Any] | None:
@@ -64,6 +72,11 @@ class Standing:
     def waiting(self) -> Mapping[str, Any] | None:
         """What the rotation waits for."""
         return self.rotation["waiting"] if self.rotation else None
+
+    @property
+    def seen(self) -> list[Mapping[str, Any]]:
+        """What the last recorded look found: code, text, hint and whether it refuses a rotation."""
+        return list(self.state.get("problems", ()))
 
     @property
     def stuck(self) -> Mapping[str, Any] | None:
@@ -103,22 +116,22 @@ def standing(estate: Estate, name: str, rows: Mapping[str, Summary], now: float)
     problems = tuple(str(problem) for problem in estate.configuration.broken.get(name, ()))
     secret = estate.configuration.secrets.get(name)
     if secret is None and not problems and row is not None:
-        return _unconfigured(row)
-    return judge(name, row, secret, rows, now, problems)
+        return _unconfigured(row, now)
+    when = due_of(secret, estate.traits(secret), rows, now) if secret else None
+    return judge(name, row, secret, when, now, problems)
 
 
 def judge(
     name: str,
     row: Summary | None,
     secret: ManagedSecret | None,
-    rows: Mapping[str, Summary],
+    when: Due | None,
     now: float,
     problems: tuple[str, ...] = (),
 ) -> Standing:
     """What is true of one configured secret. Pure."""
     state: Mapping[str, Any] = row.state if row else {}
     status = "misconfigured" if problems else row.status if row else "unmanaged"
-    when = due(secret.rotate, facts(name, secret.rotate.after, rows), now) if secret else None
     until = state.get("paused_until") or 0.0
     return Standing(
         secret=name,
@@ -126,16 +139,17 @@ def judge(
         status=status,
         next=_next(name, status, state, secret, when),
         state=state,
+        now=now,
         places=places(state, secret),
         missing=_missing(state),
         due=when,
         paused_until=until if until > now else None,
         problems=problems,
-        attention=_attention(status, when, paused=until > now),
+        attention=_attention(status, state, when, paused=until > now),
     )
 
 
-def _unconfigured(row: Summary) -> Standing:
+def _unconfigured(row: Summary, now: float) -> Standing:
     """In flight, but no longer configured: nothing can be done to it before it is configured again."""
     return Standing(
         secret=row.secret,
@@ -143,14 +157,16 @@ def _unconfigured(row: Summary) -> Standing:
         status="stuck",
         next=f"put {row.secret} back into the configuration, then: keyturn abandon {row.secret} --reason TEXT",
         state=row.state,
+        now=now,
         missing=_missing(row.state),
         problems=("a rotation is in flight, and the configuration no longer names this secret",),
         attention=frozenset({"stuck"}),
     )
 
 
-def _attention(status: str, when: Due | None, *, paused: bool) -> frozenset[str]:
+def _attention(status: str, state: Mapping[str, Any], when: Due | None, *, paused: bool) -> frozenset[str]:
     found = {"stuck"} if status in STUCK else {status} & {"unmanaged"}
+    found |= {"problem" for one in state.get("problems", ()) if one["fatal"]}
     if when and when.status in (DueStatus.DUE, DueStatus.OVERDUE):
         found.add(when.status.value)
     return frozenset({*found, "paused"} if paused else found)
@@ -177,8 +193,21 @@ def _next(name: str, status: str, state: Mapping[str, Any], secret: ManagedSecre
         return f"keyturn adopt {name}{sink}"
     if rotation and status in IN_FLIGHT:
         return _next_in_flight(name, status, state)
-    ready = when is not None and when.ready
-    return f"keyturn run {name}" if ready or status == "debts" else ""
+    refusing = next((one for one in state.get("problems", ()) if one["fatal"] and one["hint"]), None)
+    if refusing and status != "debts":
+        return str(refusing["hint"])
+    if (when and when.ready) or status == "debts":
+        return f"keyturn run {name}"
+    return _next_overdue(name, when)
+
+
+def _next_overdue(name: str, when: Due | None) -> str:
+    """What a person does where no run will: what expires is not renewed, or waits for a window that comes too late."""
+    if when is None or when.status is not DueStatus.OVERDUE:
+        return ""
+    if when.short and when.short.held:
+        return f"keyturn rotate {name} --force --reason TEXT"
+    return f"keyturn rotate {name}"
 
 
 def _next_in_flight(name: str, status: str, state: Mapping[str, Any]) -> str:
@@ -210,16 +239,18 @@ def as_data(one: Standing) -> dict[str, Any]:
         "provider": one.provider,
         "status": one.status,
         "current": one.current["number"] if one.current else None,
-        "valid": [_version_data(version) for version in one.valid],
+        "valid": [_version_data(version, one.now) for version in one.valid],
         "sinks": [place.as_data() for place in one.places],
         "missing": list(one.missing),
         "waiting": waiting and {**{k: waiting[k] for k in ("step", "kind", "text")}, "until": _iso(waiting["until"])},
         "stuck": stuck and {"code": stuck["code"], "reason": stuck["reason"]},
         "debts": list(one.debts),
         "rotation": _rotation_data(one.rotation),
-        "due": one.due and {"status": one.due.status.value, "at": _iso(one.due.at), "why": one.due.why},
+        "due": one.due and _due_data(one.due),
         "paused_until": _iso(one.paused_until),
         "problems": list(one.problems),
+        "checked_at": _iso(one.state.get("checked_at")),
+        "seen": [{name: problem[name] for name in ("code", "text", "hint", "fatal")} for problem in one.seen],
         "attention": sorted(one.attention),
         "next": one.next,
     }
@@ -229,10 +260,34 @@ def _iso(at: float | None) -> str | None:
     return None if at is None else iso(at)
 
 
-def _version_data(version: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("number", "state", "handle", "slot")
-    times = {"since": _iso(version["since"]), "expires_at": _iso(version["expires_at"])}
-    return {**{name: version[name] for name in names}, **times, "accepted_at": list(version["accepted"])}
+def _version_data(version: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """One version; `left_s` falls below zero once it expired."""
+    names, expires_at = ("number", "state", "handle", "slot"), version["expires_at"]
+    times = {"since": _iso(version["since"]), "expires_at": _iso(expires_at)}
+    left_s = None if expires_at is None else floor(expires_at - now)
+    return {
+        **{name: version[name] for name in names},
+        **times,
+        "left_s": left_s,
+        "accepted_at": list(version["accepted"]),
+        "observed": [
+            {
+                **{name: one[name] for name in ("endpoint", "verdict", "why")},
+                "at": iso(one["at"]),
+                "until": _iso(one["until"]),
+            }
+            for one in version.get("observed", ())
+        ],
+    }
+
+
+def _due_data(when: Due) -> dict[str, Any]:
+    short = when.short and {
+        "granted_s": floor(when.short.granted_s),
+        "expected_s": floor(when.short.expected_s),
+        "held": when.short.held,
+    }
+    return {"status": when.status.value, "at": _iso(when.at), "why": when.why, "short": short}
 
 
 def _rotation_data(rotation: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -260,7 +315,8 @@ def lines(one: Standing) -> list[str]:
     """One secret for people: what is valid, where it is served, who is missing, what to type next."""
     found = [f"{one.secret}  {_headline(one)}"]
     found += [f"  problem  {problem}" for problem in one.problems]
-    found += [f"  valid    {_version_line(version)}" for version in one.valid] or ["  valid    nothing that we know of"]
+    found += [_problem_line(problem, one.state["checked_at"]) for problem in one.seen]
+    found += [_version_line(version, one.now) for version in one.valid] or ["  valid    nothing that we know of"]
     found += [f"  serving  {place.line}" for place in one.places if one.current]
     if one.stuck:
         found.append(f"  stuck    {one.stuck['reason']}")
@@ -268,24 +324,51 @@ def lines(one: Standing) -> list[str]:
         found.append(f"  waiting  {one.waiting['step']}: {one.waiting['text']}")
     found += [f"  missing  {name} has not acknowledged" for name in one.missing]
     found += [f"  owed     {_debt_line(debt)}" for debt in one.debts]
-    found += [f"  due      {_due_line(one.due)}"] if one.due and one.due.at is not None else []
+    found += [f"  due      {line}" for line in _due_lines(one.due)] if one.due else []
     return [*found, *([f"  next: {one.next}"] if one.next else [])]
 
 
 def _headline(one: Standing) -> str:
     until = one.waiting["until"] if one.waiting else None
     said = f"{one.status} until {iso(until)}" if until and one.status in ("holding", "waiting") else one.status
-    late = sorted(one.attention & {"due", "overdue"})
+    late = [*sorted(one.attention & {"due", "overdue"}), *(["expired"] if one.expired else [])]
     paused = [f"paused until {iso(one.paused_until)}"] if one.paused_until else []
     return ", ".join([said, *late, *paused])
 
 
-def _version_line(version: Mapping[str, Any]) -> str:
-    parts = [f"version {version['number']} ({version['state']})"]
+def _expired(version: Mapping[str, Any], now: float) -> bool:
+    return version["expires_at"] is not None and version["expires_at"] <= now
+
+
+def _version_line(version: Mapping[str, Any], now: float) -> str:
+    word = "expired" if _expired(version, now) else "valid  "
+    parts = [f"  {word}  version {version['number']} ({version['state']})"]
     parts += [f"{name} {version[name]}" for name in ("handle", "slot") if version[name]]
-    parts += [f"until {iso(version['expires_at'])}"] if version["expires_at"] else []
-    parts += [f"seen accepted at {', '.join(version['accepted'])}"] if version["accepted"] else []
+    parts += [f"until {iso(version['expires_at'])}", left(version["expires_at"], now)] if _ends_so(version) else []
+    parts += _seen_parts(version)
     return ", ".join(parts)
+
+
+def _ends_so(version: Mapping[str, Any]) -> bool:
+    """Whether its expiry says when it ends: of one that was replaced and is seen alive what is seen says it."""
+    return version["expires_at"] is not None and not version.get("observed")
+
+
+def _seen_parts(version: Mapping[str, Any]) -> list[str]:
+    """Where it was accepted; of a replaced version what was seen since, and how long that may last at most."""
+    observed = version.get("observed", ())
+    if not observed:
+        return [f"seen accepted at {', '.join(version['accepted'])}"] if version["accepted"] else []
+    return [
+        f"still accepted at {one['endpoint']} {iso(one['at'])} ({one['why']})"
+        + (f", until {iso(one['until'])} at most" if one["until"] else "")
+        for one in observed
+    ]
+
+
+def _problem_line(problem: Mapping[str, Any], at: float) -> str:
+    word = "problem" if problem["fatal"] else "warning"
+    return f"  {word}  {problem['text']} [{problem['code']}], seen {iso(at)}"
 
 
 def _debt_line(debt: Mapping[str, Any]) -> str:
@@ -293,5 +376,12 @@ def _debt_line(debt: Mapping[str, Any]) -> str:
     return f"{debt['kind']} version {debt['number']}{where}"
 
 
-def _due_line(when: Due) -> str:
-    return f"{iso(when.at or 0.0)} ({when.why})"
+def _due_lines(when: Due) -> list[str]:
+    """When it is due and why; or why nothing makes it due though something should."""
+    held = when.short is not None and when.short.held
+    lines = [f"{iso(when.at)} ({when.why})"] if when.at is not None and not held else []
+    lines += [when.why] if held or (when.at is None and when.status is DueStatus.OVERDUE) else []
+    if when.short and not held:
+        granted, expected = span(when.short.granted_s), span(when.short.expected_s)
+        lines.append(f"a short life: granted {granted} where at least {expected} were expected")
+    return lines

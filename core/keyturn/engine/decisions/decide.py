@@ -26,7 +26,7 @@ from keyturn.engine.decisions.undo import undo
 from keyturn.engine.decisions.view import View, effects, known_effects, unconfigured
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.receipt import ended, has_debts
-from keyturn.model import Half, Revoke
+from keyturn.model import Half, Mode, Revoke
 from keyturn.states import State
 from keyturn.steps import Step
 
@@ -77,6 +77,16 @@ def _stage(view: View) -> Action | None:
     return effects(view, Step.STAGE, "stage", keys)
 
 
+def _bridge(view: View) -> Action | None:
+    """Have derived secrets renewed with the old value, so that consumers hold something fresh while that one ends."""
+    since = view.now - view.limits.bridge_fresh_s
+    stale = [name for name in view.plan.bridge if view.rotation.bridged.get(name, 0.0) < since]
+    action = effects(view, Step.BRIDGE, "renew", stale)
+    if isinstance(action, Leave):
+        return Record(bodies=(ev.Undoing(code="bridge-failed", reason=action.text),))
+    return action
+
+
 def _quiesce(view: View) -> Action | None:
     names = [one.name for one in view.plan.consumers if one.quiesce]
     action = known_effects(view, Step.QUIESCE, "quiesce", names)
@@ -97,11 +107,29 @@ def _issue(view: View) -> Action | None:
     if view.looks.vendor is None and not view.to.issued:
         return LookAtVendor()
     action = issue(view)
+    if isinstance(action, IssueNow) and _may_bridge(view):
+        action = _bridge(view) or action
     if isinstance(action, IssueNow) and view.looks.vendor and view.looks.vendor.error:
         # Without a witness nobody could tell later what became of a lost answer.
         text = f"the vendor can not be inspected before issue: {view.looks.vendor.error}"
         return Leave(step=Step.ISSUE, kind="retry", text=text)
+    if isinstance(action, IssueNow) and _ends_anothers(view):
+        text = "somebody else rotated the secret since the rotation began, and issue would end theirs"
+        return Record(bodies=(ev.Undoing(code="rotated-outside", reason=text),))
     return action
+
+
+def _ends_anothers(view: View) -> bool:
+    """Whether issue would end a value of somebody else; one that an attacker may have set, it may end."""
+    normal = view.rotation.mode is Mode.NORMAL and not view.rotation.compromised
+    foreign = view.looks.vendor is not None and view.looks.vendor.foreign
+    return normal and foreign and view.traits.dies_by_issue and view.rotation.issue_sent_at is None
+
+
+def _may_bridge(view: View) -> bool:
+    """Whether a stale bridge is made anew before issue: never in the gap, nor while consumers are drained."""
+    steps = view.plan.steps
+    return Step.BRIDGE in steps and Step.QUIESCE not in steps and view.rotation.issue_sent_at is None
 
 
 def _tidy(view: View) -> Action | None:
@@ -118,6 +146,7 @@ def _tidy(view: View) -> Action | None:
 _STEPS: dict[Step, Callable[[View], Action | None]] = {
     Step.MINT: _mint,
     Step.STAGE: _stage,
+    Step.BRIDGE: _bridge,
     Step.QUIESCE: _quiesce,
     Step.ISSUE: _issue,
     Step.VERIFY: verify,

@@ -63,7 +63,9 @@ def _refused(view: View, last: AttemptState) -> Action:
 
 
 def _send(view: View, sent: int) -> Action:
-    if sent >= view.limits.issues_per_rotation and not view.rotation.forward_only:
+    # What ends the old version by being sent is sent anew once at most (docs/contracts/sahamati.md, section 5).
+    sent_max = 2 if view.traits.repeat is Repeat.DESTROYS else view.limits.issues_per_rotation
+    if sent >= sent_max and not view.rotation.forward_only:
         text = f"issue was sent {sent} times and never took effect"
         return Record(bodies=(ev.Undoing(code="issue-never-applied", reason=text),))
     failure = view.looks.failures.get(("issue", "vendor"))
@@ -94,7 +96,8 @@ def settle(view: View, doubt: Sequence[AttemptState]) -> Action:
     """Look until the truth is final: `not applied` counts only when still so `settle_s` after the last deadline."""
     look = view.looks.settle
     final_at = max(a.deadline_at for a in doubt) + view.traits.settle_s
-    if look is None or (look.at < final_at and min(look.at + view.limits.poll_s, final_at) <= view.now):
+    every_s = max(view.limits.poll_s, view.traits.settle_every_s)
+    if look is None or (look.at < final_at and min(look.at + every_s, final_at) <= view.now):
         return SettleNow()
     if look.waiting and view.now < look.waiting.until:
         return Leave(
@@ -103,7 +106,7 @@ def settle(view: View, doubt: Sequence[AttemptState]) -> Action:
     if look.at < final_at:
         return Pause(
             step=Step.ISSUE,
-            until=min(final_at, look.at + view.limits.poll_s),
+            until=min(final_at, look.at + every_s),
             at_most=final_at,
             text="the answer to issue was lost; looking at the vendor",
         )

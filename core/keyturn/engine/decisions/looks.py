@@ -26,13 +26,17 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class VendorLook:
-    """The vendor as last inspected; `error`, with its code, where it could not be."""
+    """The vendor as last inspected; `error`, with its code, where it could not be.
+
+    `foreign`: the value it shows is none of ours.
+    """
 
     at: float
     endpoints: tuple[str, ...] = ()
     seen: tuple[Seen, ...] = ()
     problems: tuple[Problem, ...] = ()
     witness: Mapping[str, str] = field(default_factory=dict)
+    foreign: bool = False
     error: str = ""
     code: str = ""
 

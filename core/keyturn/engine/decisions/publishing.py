@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keyturn.engine.decisions.actions import Action, Leave, LookAtSinks, LookAtVendor, Pause, Record, Stop
 from keyturn.engine.decisions.looks import SinkLook
-from keyturn.engine.decisions.view import View, effects, filled, probe, serves, unconfigured
+from keyturn.engine.decisions.view import View, effects, filled, probe, serves, unconfigured, way_back
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.frozen import FrozenSink
 from keyturn.model import Verdict
@@ -74,12 +74,13 @@ def _not_accepted(view: View, waiting: list[str]) -> Action:
     unpublished = view.rotation.published_at is None
     if refusing and view.traits.coexist and unpublished:
         return _turn_back(view, refusing)
-    if refusing and unpublished:
+    replaced = view.traits.readable and view.traits.dies_by_issue and refusing == list(view.endpoints)
+    if refusing and (unpublished or replaced):
         return Stop(
             step=Step.VERIFY,
             code="new-refused",
             reason=f"the vendor answered issue, but version {view.to.number} is refused at {', '.join(refusing)}",
-            next=f"keyturn resume {view.name}",
+            next=way_back(view, f"keyturn resume {view.name}"),
         )
     text = f"{', '.join(waiting)} did not say that version {view.to.number} is accepted"
     return Leave(step=Step.VERIFY, kind="retry", text=text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keyturn.engine.decisions.actions import Action, Leave, LookAtVendor, Pause, Record, Stop
 from keyturn.engine.decisions.issuing import attempts_in_doubt, settle, withdraw
-from keyturn.engine.decisions.view import View, known_effects, probe
+from keyturn.engine.decisions.view import View, known_effects, probe, way_back
 from keyturn.engine.record.events import Forward, Moved
 from keyturn.engine.record.receipt import ended
 from keyturn.engine.record.state import RotationState, VersionState
@@ -62,12 +62,14 @@ def _judged(view: View, current: VersionState) -> Action:
     verdicts = {e: view.looks.verdict(current.id, e, since=view.fresh_since) for e in view.endpoints}
     refusing = [e for e, verdict in verdicts.items() if verdict is Verdict.REFUSED]
     silent = [e for e, verdict in verdicts.items() if verdict is not Verdict.ACCEPTED]
+    if refusing and view.traits.own_expiry:
+        return _end(view)  # it expired, and the next rotation is what helps
     if refusing:
         return Stop(
             step=Step.VERIFY,
             code="old-refused",
             reason=f"the rotation was undone, but version {current.number} is refused at {', '.join(refusing)}",
-            next=f"keyturn rotate {view.name} --current-dead --reason TEXT",
+            next=way_back(view, f"keyturn rotate {view.name} --current-dead --reason TEXT"),
         )
     if not silent:
         return _end(view)

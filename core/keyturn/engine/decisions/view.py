@@ -111,6 +111,15 @@ def probe(view: View, pairs: Sequence[tuple[str, str]], *, since: float) -> Prob
     return ProbeNow(pairs=todo) if todo else None
 
 
+def way_back(view: View, otherwise: str) -> str:
+    """What to type where the vendor refuses what should be accepted: it shows what somebody else made since."""
+    if not (view.traits.readable and view.traits.dies_by_issue):
+        return otherwise
+    if view.rotation.compromised:  # an attacker may have made it
+        return f"keyturn rotate {view.name} --current-dead --compromised --reason TEXT"
+    return f"keyturn adopt {view.name} --from-vendor"
+
+
 def unconfigured(view: View, step: Step) -> Stop | None:
     """Stuck, where something frozen is no longer named by the configuration (or seen at the vendor)."""
     frozen = [sink.key for sink in view.plan.sinks] + [one.name for one in view.plan.consumers]

@@ -1,4 +1,7 @@
-"""Effects at sinks and consumers, side by side: stage, promote, discard, look; quiesce, release, announce."""
+"""Effects at sinks, consumers and derived secrets, side by side.
+
+Stage, promote, discard, look; quiesce, release, announce; renew.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from keyturn.engine.decisions.actions import Effects
 from keyturn.engine.decisions.looks import SinkLook
 from keyturn.engine.effects.driver import Driver
 from keyturn.engine.effects.notify import NotifyRequest
+from keyturn.engine.effects.renew import RenewRequest
 from keyturn.engine.fence import Ask, Result
 from keyturn.engine.job import BoundSink
 from keyturn.engine.record import events as ev
@@ -206,6 +210,17 @@ def _notify(driver: Driver, verb: str, target: str) -> Ask:
     )
 
 
+def _renew(driver: Driver, verb: str, target: str) -> Ask:
+    request = RenewRequest(
+        secret=target,
+        source=driver.job.name,
+        rotation=driver.rotation.id,
+        since=driver.now() - driver.bench.limits.bridge_fresh_s,
+    )
+    within_s = driver.bench.limits.renew_s
+    return Ask(plugin=f"secret {target}", target=driver.bench.renewer, verb=verb, request=request, within_s=within_s)
+
+
 _ASKS: dict[str, Callable[[Driver, str, str], Ask]] = {
     "stage": _stage,
     "promote": _promote,
@@ -214,4 +229,5 @@ _ASKS: dict[str, Callable[[Driver, str, str], Ask]] = {
     "release": _notify,
     "release-early": _notify,
     "announce": _notify,
+    "renew": _renew,
 }

@@ -10,7 +10,7 @@ from keyturn.engine.effects.driver import Driver
 from keyturn.engine.fence import Result
 from keyturn.engine.record import events as ev
 from keyturn.mint import decoy, given, ours
-from keyturn.model import Half, Mode, Settled, Verdict, Version
+from keyturn.model import Half, Maker, Mode, Settled, Traits, Verdict, Version
 from keyturn.plugins.provider import (
     Attempt,
     InspectRequest,
@@ -29,17 +29,24 @@ from keyturn.steps import Step
 
 
 def look_at_vendor(driver: Driver) -> InspectResponse | None:
-    """Inspect the vendor; the answer is kept as this run's look."""
+    """Inspect the vendor, and read its value where it shows it; the answer is kept as this run's look.
+
+    The fence takes a value that was read out of every message from now on.
+    """
     within_s = driver.bench.limits.call_s
     current = driver.state.current
     request = InspectRequest(
         call=driver.call(within_s=within_s),
         current=driver.version(current) if current else None,
         known=tuple(v.handle for v in driver.state.versions.values() if v.handle),
+        want_value=driver.job.traits.readable,
     )
     result = driver.ask([driver.ask_provider("inspect", request, within_s)])[0]
     driver.looks = replace(driver.looks, vendor=_vendor_look(driver, result))
-    return result.answer if result.done else None
+    found: InspectResponse | None = result.answer if result.done else None
+    if found and found.bundle:
+        driver.bench.values.update(text for text in found.bundle.reveal().values() if text)
+    return found
 
 
 def _vendor_look(driver: Driver, result: Result) -> VendorLook:
@@ -52,7 +59,20 @@ def _vendor_look(driver: Driver, result: Result) -> VendorLook:
         seen=found.seen,
         problems=found.problems,
         witness=found.witness,
+        foreign=_foreign(driver, found),
     )
+
+
+def _foreign(driver: Driver, found: InspectResponse) -> bool:
+    shown = shown_by(driver.job.traits, found)
+    return bool(shown) and not driver.state.knows(driver.fingerprints(shown))
+
+
+def shown_by(traits: Traits, found: InspectResponse) -> Bundle:
+    """What a readable vendor shows of the fields that are made anew with each version; empty where it holds none."""
+    made = {field.name for maker in (Maker.US, Maker.VENDOR) for field in traits.made_by(maker)}
+    shown = (found.bundle or Bundle()).only(made) if traits.readable else Bundle()
+    return shown if any(shown.values()) else Bundle()
 
 
 def mint(driver: Driver) -> None:

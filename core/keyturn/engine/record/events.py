@@ -27,7 +27,7 @@ class Body:
 
 @dataclass(frozen=True, kw_only=True)
 class Adopted(Body):
-    """A version that somebody else made was taken over as current."""
+    """A version that somebody else made was taken over as current. `sinks`: places that have yet to be given it."""
 
     TYPE = "version.adopted"
     version: str
@@ -37,6 +37,15 @@ class Adopted(Body):
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     expires_at: float | None = None
     how: str = ""
+    sinks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked(Body):
+    """Vendor and sinks were looked at without a rotation: all problems there are, as code, text, hint and fatal."""
+
+    TYPE = "secret.checked"
+    problems: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,13 +151,17 @@ class Accepted(Body):
 
 @dataclass(frozen=True, kw_only=True)
 class Proved(Body):
-    """What was found out about an old version at one endpoint: dead, by-contract, unproven or contradicted."""
+    """What was found out about an old version at one endpoint: dead, by-contract, unproven, accepted or contradicted.
+
+    `accepted` is no contradiction yet: the vendor may go on accepting it `until` then (epoch s) at most.
+    """
 
     TYPE = "endpoint.proved"
     version: str
     endpoint: str
     verdict: str
     why: str = ""
+    until: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,13 +17,12 @@ from keyturn.steps import Step
 
 def fold(secret: str, history: Iterable[Event], start: SecretState | None = None) -> SecretState:
     """The state after these events, from the beginning or from `start`."""
-    state = start or SecretState(secret=secret)
-    for event in history:
-        body = ev.body(event)
+    state, last = start or SecretState(secret=secret), None
+    for last in history:
+        body = ev.body(last)
         apply = _APPLY.get(type(body))
-        state = apply(state, body, event) if apply else state
-        state = replace(state, seq=event.seq, at=event.at)
-    return state
+        state = apply(state, body, last) if apply else state
+    return replace(state, seq=last.seq, at=last.at) if last else state
 
 
 def _version(state: SecretState, id_: str, /, **changes: object) -> SecretState:
@@ -56,7 +55,12 @@ def _adopted(state: SecretState, body: ev.Adopted, event: Event) -> SecretState:
         published=True,
         current_since=event.at,
     )
-    return _new_version(state, version)
+    state = _checked(_new_version(state, version), ev.Checked(), event)
+    return replace(state, unserved=frozenset(body.sinks))
+
+
+def _checked(state: SecretState, body: ev.Checked, event: Event) -> SecretState:
+    return replace(state, checked_at=event.at, problems=body.problems)
 
 
 def _started(state: SecretState, body: ev.Started, event: Event) -> SecretState:
@@ -85,6 +89,7 @@ def _started(state: SecretState, body: ev.Started, event: Event) -> SecretState:
     requests = {**state.requests, body.request: rotation.id} if body.request else state.requests
     # Going back to a version: who acknowledged it once has moved on since.
     acks = frozenset(ack for ack in state.acks if ack[0] != body.version)
+    state = _checked(state, ev.Checked(), event)  # it passed its preflight
     return replace(state, rotation=rotation, requests=requests, acks=acks)
 
 
@@ -121,6 +126,8 @@ def _answered(state: SecretState, body: ev.Answered, event: Event) -> SecretStat
     if body.outcome not in DONE:
         failed = {**rotation.failed, body.target: body.why} if body.verb == "promote" else rotation.failed
         return _rotation(state, calls=rotation.calls - {(body.verb, body.target, body.version)}, failed=failed)
+    if body.verb == "renew":
+        return _rotation(state, bridged={**rotation.bridged, body.target: event.at})
     if body.verb == "refuse":
         state = _version(state, body.version, refused=True, retired_at=event.at)
     if body.verb == "remove":
@@ -131,7 +138,7 @@ def _answered(state: SecretState, body: ev.Answered, event: Event) -> SecretStat
         changes["promoted_at"] = event.at
     if body.verb == "release-early":
         changes["calls"] = frozenset(call for call in calls if call[0] not in ("quiesce", "release-early"))
-        changes["done"] = rotation.done - {Step.QUIESCE}
+        changes["done"] = rotation.done - {Step.QUIESCE, Step.BRIDGE}
     return _rotation(state, **changes)
 
 
@@ -148,10 +155,12 @@ def _issue_answered(state: SecretState, rotation: RotationState, body: ev.Answer
 
 def _issued(state: SecretState, body: ev.Answered | ev.SettledAs, at: float) -> SecretState:
     version = state.versions[body.version]
+    attempts = state.rotation.attempts if state.rotation else ()
     state = _version(
         state,
         body.version,
         issued=True,
+        issued_at=max((a.sent_at for a in attempts if a.version == version.id), default=at),
         handle=body.handle or version.handle,
         expires_at=body.expires_at or version.expires_at,
         fingerprints={**version.fingerprints, **body.fingerprints},
@@ -188,6 +197,8 @@ def _moved(state: SecretState, body: ev.Moved, event: Event) -> SecretState:
         changes |= {"published": True, "current_since": event.at}
         state = _rotation(state, published_at=event.at)
         changes["hold_until"] = state.rotation.hold_ends if state.rotation else None
+    if move is Move.REPLACE:
+        changes |= {"replaced_at": event.at}
     if move is Move.RETIRE:
         changes |= {"retired_at": version.retired_at or event.at}
     return _version(state, body.version, **changes)
@@ -201,7 +212,7 @@ def _accepted(state: SecretState, body: ev.Accepted, event: Event) -> SecretStat
 def _proved(state: SecretState, body: ev.Proved, event: Event) -> SecretState:
     proofs = {
         **state.versions[body.version].proofs,
-        body.endpoint: Proof(verdict=body.verdict, why=body.why, at=event.at),
+        body.endpoint: Proof(verdict=body.verdict, why=body.why, at=event.at, until=body.until),
     }
     return _version(state, body.version, proofs=proofs)
 
@@ -220,6 +231,7 @@ def _acknowledged(state: SecretState, body: ev.Acknowledged, event: Event) -> Se
 def _repaired(state: SecretState, body: ev.Repaired, event: Event) -> SecretState:
     """A place that was brought up to the version under way counts as published there."""
     calls = state.rotation.calls if state.rotation else frozenset()
+    state = replace(state, unserved=state.unserved - {body.target})
     return _rotation(state, calls=calls | {("promote", body.target, body.version)}, stuck=None)
 
 
@@ -239,11 +251,13 @@ def _awake(state: SecretState) -> SecretState:
 
 def _dropped(state: SecretState, body: ev.Dropped, event: Event) -> SecretState:
     dropped = state.rotation.dropped | {body.what} if state.rotation else frozenset()
+    state = replace(state, unserved=state.unserved - {body.what})
     return _rotation(state, dropped=dropped, stuck=None)
 
 
 _APPLY: dict[type[ev.Body], Callable[[SecretState, Any, Event], SecretState]] = {
     ev.Adopted: _adopted,
+    ev.Checked: _checked,
     ev.Started: _started,
     ev.Minted: _minted,
     ev.Sent: _sent,

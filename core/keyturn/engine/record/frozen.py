@@ -35,7 +35,7 @@ class FrozenConsumer:
 
 @dataclass(frozen=True, kw_only=True)
 class Frozen:
-    """Everything a rotation needs to know of plan and policy. Times in seconds."""
+    """Everything a rotation needs to know of plan and policy. Times in seconds. `bridge`: as the choices have it."""
 
     provider: str
     overlap: str
@@ -50,6 +50,7 @@ class Frozen:
     hold_max_s: float | None = None
     retire_window: str | None = None
     outage_s: float = 0.0
+    bridge: tuple[str, ...] = ()
     options: str = ""
     plugins: Mapping[str, str] = field(default_factory=dict)
 
@@ -75,6 +76,7 @@ def frozen_from(data: Mapping[str, Any]) -> Frozen:
             **known,
             "steps": tuple(Step(step) for step in data["steps"]),
             "endpoints": tuple(data["endpoints"]),
+            "bridge": tuple(data.get("bridge", ())),
             "sinks": tuple(FrozenSink(**_known(FrozenSink, sink)) for sink in data["sinks"]),
             "consumers": tuple(FrozenConsumer(**_known(FrozenConsumer, one)) for one in data["consumers"]),
             "traits": _traits_from(data["traits"]),

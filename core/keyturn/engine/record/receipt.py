@@ -14,7 +14,7 @@ from keyturn.steps import Step
 
 @dataclass(frozen=True, kw_only=True)
 class Debt:
-    """Work that remains after publish: publish, release, retire, prove, verify, remove, or a lost artefact."""
+    """What remains after publish: publish, release, retire, expire, prove, verify, remove, or a lost artefact."""
 
     kind: str
     number: int
@@ -48,29 +48,35 @@ def _replaced(state: SecretState, rotation: RotationState) -> list[VersionState]
 
 def _old_refused(olds: list[VersionState]) -> bool | None:
     verdicts = [proof.verdict for old in olds for proof in old.proofs.values()]
-    if any(verdict == "contradicted" for verdict in verdicts):
+    if any(verdict in ("accepted", "contradicted") for verdict in verdicts):
         return False
     return True if verdicts and all(verdict == "dead" for verdict in verdicts) else None
 
 
 def debts(state: SecretState) -> tuple[Debt, ...]:
-    """What remains after publish, oldest version first."""
-    rotation = state.rotation
-    if rotation is None or not state.current or not state.current.published:
+    """What remains after publish, oldest version first; an adopted version may have places to be given to."""
+    rotation, current = state.rotation, state.current
+    if current is None or not current.published:
         return ()
-    found = [Debt(kind="retire", number=v.number) for v in state.previous]
+    given = tuple(Debt(kind="publish", number=current.number, where=key) for key in sorted(state.unserved))
+    return (*given, *_owed(state, rotation, current)) if rotation else given
+
+
+def _owed(state: SecretState, rotation: RotationState, current: VersionState) -> list[Debt]:
+    ends = "expire" if rotation.frozen.traits.own_expiry else "retire"
+    found = [Debt(kind=ends, number=v.number) for v in state.previous]
     for old in state.versions.values():
         if old.state is State.RETIRED and old.published:
             found += [Debt(kind="prove", number=old.number, where=e) for e in _unproven(old, rotation)]
             if old.refused and not old.removed and rotation.frozen.traits.revoke is Revoke.REFUSE_REMOVE:
                 found.append(Debt(kind="remove", number=old.number))
-    if rotation.to == state.current.id:
-        found += _unfinished(state.current, rotation) if not _is_done(rotation) else []
-        missing = [e for e in rotation.plan.endpoints if e not in state.current.accepted]
-        found += [Debt(kind="verify", number=state.current.number, where=e) for e in missing]
-        lost = [name for name in rotation.frozen.traits.artefacts if name not in state.current.fingerprints]
-        found += [Debt(kind="artefact", number=state.current.number, where=name) for name in lost]
-    return tuple(found)
+    if rotation.to == current.id:
+        found += _unfinished(current, rotation) if not _is_done(rotation) else []
+        missing = [e for e in rotation.plan.endpoints if e not in current.accepted]
+        found += [Debt(kind="verify", number=current.number, where=e) for e in missing]
+        lost = [name for name in rotation.frozen.traits.artefacts if name not in current.fingerprints]
+        found += [Debt(kind="artefact", number=current.number, where=name) for name in lost]
+    return found
 
 
 def _is_done(rotation: RotationState) -> bool:
@@ -91,14 +97,14 @@ def _unfinished(current: VersionState, rotation: RotationState) -> list[Debt]:
 
 
 def _unproven(old: VersionState, rotation: RotationState) -> list[str]:
-    if Step.PROVE not in rotation.frozen.steps:
+    if Step.PROVE not in rotation.frozen.steps or rotation.frozen.traits.own_expiry:
         return []
     return old.unproven_at(rotation.plan.endpoints)
 
 
 def has_debts(state: SecretState) -> bool:
     """Whether an ended rotation left work that every run tries again."""
-    return any(debt.kind in ("publish", "release", "retire", "prove", "remove") for debt in debts(state))
+    return any(debt.kind in ("publish", "release", "retire", "expire", "prove", "remove") for debt in debts(state))
 
 
 def sealed_needed(state: SecretState, sealed: Mapping[str, str]) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.frozen import Frozen
@@ -17,21 +18,25 @@ ISSUING = ("issue", "reset")
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What is known of an old version at one endpoint: dead, by-contract, unproven or contradicted."""
+    """What is known of an old version at one endpoint: dead, by-contract, unproven, accepted or contradicted."""
 
     verdict: str
     why: str
     at: float
+    until: float | None = None
 
     @property
     def closed(self) -> bool:
-        """Whether the search for proof is over; a contradiction is looked at again in every run."""
+        """Whether the search for proof is over; one that is still accepted is looked at again."""
         return self.verdict in ("dead", "by-contract", "unproven")
 
 
 @dataclass(frozen=True, kw_only=True)
 class VersionState:
-    """One version as the journal knows it. `sent`: an issue of it left this machine."""
+    """One version as the journal knows it. `sent`: an issue of it left this machine.
+
+    `issued_at` is when the issue that made it was sent; None where it was adopted.
+    """
 
     id: str
     number: int
@@ -46,7 +51,9 @@ class VersionState:
     issued: bool = False
     gone: bool = False
     published: bool = False
+    issued_at: float | None = None
     current_since: float | None = None
+    replaced_at: float | None = None
     accepted: frozenset[str] = frozenset()
     refuse_sent: bool = False
     refused: bool = False
@@ -89,6 +96,8 @@ class AttemptState:
 class RotationState:
     """The latest rotation, in flight or ended. `calls` are finished effects as (verb, target, version).
 
+    `bridged` says when each derived secret was renewed for it (epoch s), again where too much time went by since.
+
     `failed` says of each place where a promote did not work why not, the last time; it may have worked since.
     """
 
@@ -108,6 +117,7 @@ class RotationState:
     calls: frozenset[tuple[str, str, str]] = frozenset()
     sent: frozenset[tuple[str, str, str]] = frozenset()
     failed: Mapping[str, str] = field(default_factory=dict)
+    bridged: Mapping[str, float] = field(default_factory=dict)
     reissues: int = 0
     issue_sent_at: float | None = None
     issued_at: float | None = None
@@ -160,7 +170,11 @@ class RotationState:
 
 @dataclass(frozen=True, kw_only=True)
 class SecretState:
-    """One secret. `acks` are (version, consumer), waived ones are in both sets; `requests` give rotation ids."""
+    """One secret. `acks` are (version, consumer), waived ones are in both sets; `requests` give rotation ids.
+
+    `checked_at` is when it was last looked at as a whole and that was recorded, `problems` what was found then (as
+    `Checked` has them); `unserved` are the places that have yet to be given an adopted version.
+    """
 
     secret: str
     versions: Mapping[str, VersionState] = field(default_factory=dict)
@@ -170,6 +184,9 @@ class SecretState:
     alerts: frozenset[str] = frozenset()
     requests: Mapping[str, str] = field(default_factory=dict)
     paused_until: float = 0.0
+    checked_at: float | None = None
+    problems: tuple[Mapping[str, Any], ...] = ()
+    unserved: frozenset[str] = frozenset()
     seq: int = 0
     at: float = 0.0
 
@@ -205,6 +222,10 @@ class SecretState:
     def next_number(self) -> int:
         """The number of the next version."""
         return 1 + max((v.number for v in self.versions.values()), default=0)
+
+    def knows(self, fingerprints: Mapping[str, str]) -> bool:
+        """Whether one of our versions has these very values."""
+        return any(fingerprints.items() <= v.fingerprints.items() for v in self.versions.values())
 
     def by_fingerprints(self, fingerprints: Mapping[str, str], fields: Mapping[str, str]) -> VersionState | None:
         """The version of ours that a sink holds under `fields` (stored name to bundle field), told by content.

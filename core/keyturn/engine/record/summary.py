@@ -25,6 +25,8 @@ def summarise(state: SecretState) -> Summary:
             "acks": sorted(name for version, name in state.acks if state.current and version == state.current.id),
             "paused_until": state.paused_until,
             "rotated_at": _rotated_at(state),
+            "checked_at": state.checked_at,
+            "problems": [dict(problem) for problem in state.problems],
             "at": state.at,
         },
     )
@@ -38,22 +40,30 @@ def _status(state: SecretState, *, owed: bool) -> str:
         if rotation.waiting:
             return {"hold": "holding", "retry": "unfinished"}.get(rotation.waiting.kind, "waiting")
         return "rotating" if rotation.open else "debts"
+    if state.unserved:
+        return "debts"
     return "current" if state.current else "unmanaged"
 
 
 def _next_at(state: SecretState, *, owed: bool) -> float | None:
     rotation = state.rotation
-    if rotation is None or not (rotation.open or owed):
+    if not (owed or (rotation and rotation.open)):
         return None
-    if rotation.waiting and rotation.waiting.until:
+    if rotation and rotation.waiting and rotation.waiting.until and not state.unserved:
         return rotation.waiting.until
     return state.at
 
 
 def _rotated_at(state: SecretState) -> float | None:
-    """When the current version was rotated in; None where it was adopted."""
+    """When the current version came in place of another, by us or by whoever made what was adopted then.
+
+    What is derived from it has to follow. None where the first one was adopted: nothing has changed by that.
+    """
     current = state.current
-    return current.current_since if current and not current.adopted else None
+    if current is None:
+        return None
+    first = current.adopted and not any(v.published and v.number < current.number for v in state.versions.values())
+    return None if first else current.current_since
 
 
 def _version(version: VersionState) -> dict[str, Any]:
@@ -63,11 +73,22 @@ def _version(version: VersionState) -> dict[str, Any]:
         "state": version.state.value,
         "slot": version.slot,
         "handle": version.handle,
+        "issued_at": version.issued_at,
         "expires_at": version.expires_at,
         "since": version.current_since,
         "accepted": sorted(version.accepted),
         "refused": version.refused,
+        "observed": _observed(version) if version.state is State.PREVIOUS else [],
     }
+
+
+def _observed(version: VersionState) -> list[dict[str, Any]]:
+    """Where a replaced version was last seen alive."""
+    return [
+        {"endpoint": endpoint, "verdict": proof.verdict, "why": proof.why, "at": proof.at, "until": proof.until}
+        for endpoint, proof in sorted(version.proofs.items())
+        if not proof.closed
+    ]
 
 
 def _rotation(rotation: RotationState) -> dict[str, Any]:

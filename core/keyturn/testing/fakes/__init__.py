@@ -8,7 +8,7 @@ from typing import Any
 
 from keyturn.api import Plugin
 from keyturn.testing.clock import FakeClock
-from keyturn.testing.fakes import approle, console, grace, hashed, second_key, slots
+from keyturn.testing.fakes import approle, console, grace, hashed, second_key, slots, token
 from keyturn.testing.fakes import open as open_
 from keyturn.testing.fakes.world import Credential, Endpoint, FakeProvider, Mutation, Vendor
 
@@ -31,11 +31,13 @@ FAKES: dict[str, Fake] = {
     for fake in (
         Fake("open", open_.PLUGIN, open_.OpenVendor),
         Fake("grace", grace.PLUGIN, grace.GraceVendor),
+        Fake("lingering", grace.LINGERING, grace.LingeringVendor),
         Fake("console", console.PLUGIN, console.ConsoleVendor),
         Fake("hashed", hashed.PLUGIN, hashed.HashedVendor),
         Fake("second-key", second_key.PLUGIN, second_key.SecondKeyVendor),
         Fake("slots", slots.PLUGIN, slots.SlotsVendor),
         Fake("approle", approle.PLUGIN, approle.AppRoleVendor),
+        Fake("token", token.PLUGIN, token.TokenVendor),
     )
 }
 

@@ -1,12 +1,13 @@
 """The vendor's value, readable; every reset makes another one, and the old one dies after a grace (default 0).
 
-The shape of Sahamati's entity secret.
+The shape of Sahamati's entity secret. `lingering` is the same at a vendor that gives a grace nobody may rely on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from keyturn.api import (
     Bundle,
@@ -17,6 +18,7 @@ from keyturn.api import (
     IssueRequest,
     IssueResponse,
     Maker,
+    ProbeResponse,
     Refused,
     Repeat,
     Secret,
@@ -24,9 +26,10 @@ from keyturn.api import (
     SettleRequest,
     SettleResponse,
     Traits,
+    Verdict,
 )
 from keyturn.testing.clock import FakeClock
-from keyturn.testing.fakes.options import GraceAccount, GraceTarget
+from keyturn.testing.fakes.options import GraceAccount, GraceTarget, LingeringAccount
 from keyturn.testing.fakes.world import Credential, InPlaceProvider, Vendor, answer, made_value, registration
 
 FIELD = "entity_secret"
@@ -36,10 +39,12 @@ class GraceVendor(Vendor):
     """One secret for each owner: `reset` makes another, `read` gives the newest."""
 
     login = (FIELD,)
+    kind: ClassVar[str] = "grace"
+    options: ClassVar[type[GraceAccount]] = GraceAccount
 
     def __init__(self, clock: FakeClock, options: Mapping[str, Any]) -> None:
         super().__init__(clock, ("iam",))
-        self.account: GraceAccount = GraceAccount(world=self, **options)
+        self.account: GraceAccount = self.options(world=self, **options)
 
     def seed(self, owner: str = "main") -> tuple[str, Bundle, str | None]:
         """A secret from the vendor's portal, valid for a year."""
@@ -60,7 +65,23 @@ class GraceVendor(Vendor):
 
     def _reset(self, owner: str, expiry_s: float, at: float) -> Credential:
         fields = {FIELD: made_value()}
-        return self.replace(owner, fields, at, grace_s=self.account.grace_s, ends_at=at + expiry_s)
+        lives_s = self.account.grace_s if self.account.lives is None else self.account.lives
+        return self.replace(owner, fields, at, grace_s=lives_s, ends_at=at + expiry_s)
+
+    def _verdict(self, endpoint: str, bundle: Bundle) -> ProbeResponse:
+        """Of a value that another one replaced the vendor may say so."""
+        found = super()._verdict(endpoint, bundle)
+        match = self._match(endpoint, bundle) if found.verdict is Verdict.ACCEPTED else None
+        if match and match.removed and self.account.message:
+            return replace(found, evidence=f"200, with the message: {self.account.message}")
+        return found
+
+
+class LingeringVendor(GraceVendor):
+    """The old value lives on, though nobody may rely on it."""
+
+    kind = "lingering"
+    options = LingeringAccount
 
 
 class GraceProvider(InPlaceProvider[GraceVendor]):
@@ -71,7 +92,7 @@ class GraceProvider(InPlaceProvider[GraceVendor]):
         owner = request.call.target.name
         newest = self.vendor.look("inspect", request.call, lambda: self.vendor.newest(owner))
         return InspectResponse(
-            subject=f"grace:{owner}",
+            subject=f"{self.vendor.kind}:{owner}",
             endpoints=tuple(self.vendor.endpoints),
             seen=self.vendor.seen(owner),
             bundle=Bundle(newest.fields) if newest and request.want_value else None,
@@ -108,12 +129,21 @@ def _traits(account: GraceAccount, _target: Any) -> Traits:
         fields=(Field(name=FIELD, by=Maker.VENDOR),),
         live_max=2 if account.grace_s else 1,
         grace_s=account.grace_s,
+        grace_max_s=account.grace_max_s,
         repeat=Repeat.DESTROYS,
         readable=True,
         answer_is_commit=True,
     )
 
 
+LINGERING = registration(
+    "lingering",
+    "the same; the old one lives on for a while, though nobody may rely on it",
+    lambda: GraceProvider,
+    _traits,
+    account=LingeringAccount,
+    target=GraceTarget,
+)
 PLUGIN = registration(
     "grace",
     "the vendor's value, readable; the old one dies after a grace",

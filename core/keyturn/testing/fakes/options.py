@@ -16,9 +16,23 @@ class FakeAccount(Options):
 
 
 class GraceAccount(FakeAccount):
-    """`grace_s`: how long the old value lives after a reset."""
+    """`grace_s`: how long the old value lives after a reset, as declared; `grace_max_s`: how long it may live at most.
+
+    `lives`: how long it lives in truth, where that is not what is declared; `message`: what the vendor says with it.
+    """
 
     grace_s: Seconds = 0.0
+    grace_max_s: Seconds = 0.0
+    lives: Seconds | None = None
+    message: str = ""
+
+
+class LingeringAccount(GraceAccount):
+    """Nothing relies on a grace that the vendor gives all the same."""
+
+    grace_max_s: Seconds = 900.0
+    lives: Seconds | None = 500.0
+    message: str = "the secret is within the grace period"
 
 
 class ConsoleAccount(FakeAccount):
@@ -40,6 +54,17 @@ class SecondKeyAccount(FakeAccount):
     readable: bool = True
 
 
+class TokenAccount(FakeAccount):
+    """`life`: how long a token is accepted; `seed_life`: one that was asked for by hand.
+
+    `issuer` is the vendor of the secret that tokens are minted with, where there is one.
+    """
+
+    life: Seconds = 30 * 86_400.0
+    seed_life: Seconds = 600.0
+    issuer: Any = Field(default=None, exclude=True, repr=False)
+
+
 class FakeTarget(Options):
     """One secret at a fake vendor, by name."""
 
@@ -50,6 +75,12 @@ class GraceTarget(FakeTarget):
     """`expiry`: how long a new value is valid."""
 
     expiry: Seconds = 90 * 86_400.0
+
+
+class TokenTarget(FakeTarget):
+    """`token_of`: the secret that tokens are minted with."""
+
+    token_of: str | None = None
 
 
 class FakeSinkAccount(FakeAccount):

@@ -100,8 +100,8 @@ class Vendor:
         self.probes: Counter[str] = Counter()
         self._serial = 0
 
-    def seed(self, owner: str = "main") -> tuple[str, Bundle, str | None]:
-        """A first accepted credential, made by an admin long ago: handle, value, slot."""
+    def seed(self, owner: str = "main") -> tuple[str | None, Bundle, str | None]:
+        """A first accepted credential, made by an admin long ago: handle (where it has one), value, slot."""
         raise NotImplementedError
 
     def accepts(self, endpoint: str, bundle: Bundle) -> bool:

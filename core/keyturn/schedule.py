@@ -80,6 +80,11 @@ class RotatePolicy:
         """The zone that dates and cron are read in."""
         return ZoneInfo(self.timezone or (self.window.zone if self.window else "UTC"))
 
+    @property
+    def renews_before_expiry(self) -> bool:
+        """Whether an expiry makes anything due."""
+        return self.before_expiry_s is not None or self.before_expiry_share is not None
+
     def lead_s(self, life_s: float) -> float | None:
         """How long before its expiry a version that lives so long is replaced; None: its expiry says nothing."""
         return self.before_expiry_s if self.before_expiry_share is None else self.before_expiry_share * life_s
@@ -197,7 +202,8 @@ def _occurrences(
             yield _Occurrence(at=tick, why=f"scheduled for {iso(tick)}")
     replaced_at = _before_expiry(policy, facts, since, short)
     if replaced_at is not None:
-        yield _Occurrence(at=replaced_at, why=f"expires {iso(facts.expires_at or 0.0)}")
+        why = f"expires {iso(facts.expires_at)}" if facts.expires_at else "the vendor set it no expiry yet"
+        yield _Occurrence(at=replaced_at, why=why)
     for name in policy.after:
         rotated = facts.after.get(name)
         if rotated is not None and rotated > since:
@@ -209,6 +215,8 @@ def _before_expiry(policy: RotatePolicy, facts: ScheduleFacts, since: float, sho
 
     What was adopted late in its life has had its rest elsewhere: it is due.
     """
+    if facts.expires_at is None and facts.issued_at is None and facts.life_min_s and policy.renews_before_expiry:
+        return since  # it is older than the vendor's rule of expiry: the first reset gives it one
     if facts.expires_at is None or (short and short.held):
         return None
     lead_s = policy.lead_s(facts.expires_at - (since if facts.issued_at is None else facts.issued_at))

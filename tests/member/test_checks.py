@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from keyturn_sahamati.simulator import NEVER_EXPIRED
+
 from .member import DAY_S, ENTITY, HOUR_S, TOKEN, Member, member, write_private
 
 LONE: dict[str, Any] = {ENTITY: {"rotate": {"before_expiry": "5d"}}, TOKEN: None}
@@ -84,4 +86,25 @@ def test_a_secret_whose_expiry_passes_during_an_outage_is_rotated_by_the_first_r
     one.sim.switch(down="")
     days(one, 0.1)
     assert len(one.resets) == 1
+    assert one.accepted()
+
+
+def test_a_secret_from_before_the_vendors_expiry_rule_is_due_and_its_first_reset_gives_it_an_expiry(
+    tmp_path: Path,
+) -> None:
+    legacy = {"target": {"entity_id": NEVER_EXPIRED, "expiry": "90d"}, "rotate": {"before_expiry": "20d"}}
+    with member(tmp_path / "member", secrets={ENTITY: legacy, TOKEN: None}) as one:
+        one.begin()
+        assert "no expiry yet" in one.well("status").out
+        days(one, 1)
+        assert len([commit for commit in one.sim.commits if commit["entity"] == NEVER_EXPIRED]) == 1
+        assert "89 days left" in one.well("status").out
+
+
+def test_an_expiry_that_the_vendor_changed_is_learnt_by_the_next_look_and_acted_upon(one: Member) -> None:
+    one.sim.expire(in_s=11 * DAY_S)
+    days(one, 6.9)
+    assert one.resets == [], "nobody has looked yet"
+    days(one, 0.3)
+    assert len(one.resets) == 1, "four days are left, fewer than the policy's five"
     assert one.accepted()

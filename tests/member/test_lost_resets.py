@@ -180,3 +180,14 @@ def test_the_real_program_killed_with_sigkill_at_any_journal_write_loses_nothing
             assert len(one.resets) <= 1, where
         if child.returncode == 0 and at > 10:
             break
+
+
+def test_a_read_that_fails_right_before_the_reset_holds_the_reset_back(one: Member) -> None:
+    """Without what was there before, nobody could tell later what became of a lost answer."""
+    old = one.served()
+    one.sim.fault("read", "503:html", skip=1, times=3)
+    one.sim.fault("reset", "504-after:html")
+    ran = one.keyturn("rotate", ENTITY, *REASON)
+    assert (ran.code, one.resets) == (6, []), ran.said
+    finish(one)
+    recovered(one, old=old)

@@ -135,3 +135,17 @@ def test_a_reset_by_somebody_else_after_our_rotation_began_is_seen_before_ours_i
     one.well("adopt", ENTITY, "--from-vendor")
     assert one.accepted()
     assert one.keyturn("run").code == 0
+
+
+def test_a_take_over_tells_the_consumers_and_names_those_it_could_not_tell(tmp_path: Path) -> None:
+    consumers = [
+        {"name": "agent", "announce": {"exec": ["/bin/sh", "-c", f"echo $KEYTURN_NUMBER > {tmp_path}/told"]}},
+        {"name": "gone", "announce": {"exec": ["/bin/false"]}},
+    ]
+    with member(tmp_path / "member", secrets={ENTITY: {"consumers": consumers}, TOKEN: None}) as one:
+        one.begin()
+        assert not (tmp_path / "told").exists(), "who adopts what everybody reads already changes nothing"
+        one.sim.portal_reset()
+        ran = one.well("adopt", ENTITY, "--from-vendor")
+        assert (tmp_path / "told").read_text() == "2\n"
+        assert "not told: gone" in ran.said

@@ -11,7 +11,7 @@ from keyturn.engine.decisions.guards import judge_proof
 from keyturn.engine.decisions.looks import DECOY, SinkLook
 from keyturn.engine.effects.driver import Driver
 from keyturn.engine.effects.leases import holding
-from keyturn.engine.effects.sinks import look_at_sinks
+from keyturn.engine.effects.sinks import announced, look_at_sinks
 from keyturn.engine.effects.vendor import look_at_vendor, probe
 from keyturn.engine.entry import carry_on, claim_subject, given_up, refusal, refuse_in_flight, unpublished
 from keyturn.engine.job import BoundSink, Job
@@ -96,9 +96,11 @@ def _published(driver: Driver) -> Outcome:
     number = driver.state.current.number if driver.state.current else 1
     text = f"adopted as version {number}" + (f" in place of version {max(olds)}" if olds else "")
     try:
-        return _label(driver, f"{text}; it is not rotated by that")
+        done = _label(driver, f"{text}; it is not rotated by that")
     except (RefusedError, StuckError) as error:
         raise not_all(driver, [error], f"{text}, but not every sink has it") from None
+    deaf = announced(driver) if olds else []
+    return replace(done, text=f"{done.text}; not told: {'; '.join(deaf)}") if deaf else done
 
 
 def _label(driver: Driver, text: str) -> Outcome:

@@ -23,37 +23,46 @@ from keyturn.schedule import Due, DueStatus
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing to look at. `key` names this very occurrence; `attention`: the exit code says so too."""
+    """One thing to look at. `key` names this very occurrence; `attention`: the exit code says so too.
+
+    `code` is that of the problem, where it is one.
+    """
 
     key: str
     what: str
     text: str
     next: str
     attention: bool = True
+    code: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """One secret after a round: its summary row, where it stands in its schedule, and the time (epoch s)."""
+    """One secret after a round: its summary row, where it stands in its schedule, and the time (epoch s).
+
+    `begin` is what to type while it has no current version.
+    """
 
     name: str
     row: Summary | None
     due: Due
     now: float
+    begin: str
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What a person should look at."""
-        return alerts_due(self.name, self.row, self.due, self.now)
+        return alerts_due(self)
 
 
-def alerts_due(name: str, row: Summary | None, due: Due, now: float) -> tuple[Finding, ...]:
+def alerts_due(one: Standing) -> tuple[Finding, ...]:
     """What a person should look at: stuck, refused, held long, unmanaged, short, overdue, due while paused. Pure."""
+    name, row, due, now = one.name, one.row, one.due, one.now
     found = [
         _stuck(row),
         *_problems(row),
         _hold_max(name, row, now),
-        _unmanaged(name, row),
+        _unmanaged(row, one.begin),
         _short(name, row, due, now),
         _late(name, row, due, now),
     ]
@@ -84,6 +93,7 @@ def _problems(row: Summary | None) -> Iterator[Finding]:
                 what="problem",
                 text=f"{problem['text']} [{problem['code']}], seen {iso(state['checked_at'])}",
                 next=problem["hint"],
+                code=problem["code"],
             )
 
 
@@ -104,14 +114,14 @@ def _hold_max(name: str, row: Summary | None, now: float) -> Finding | None:
     )
 
 
-def _unmanaged(name: str, row: Summary | None) -> Finding | None:
+def _unmanaged(row: Summary | None, begin: str) -> Finding | None:
     if row is not None and row.status != "unmanaged":
         return None
     return Finding(
         key="unmanaged",
         what="unmanaged",
         text="unmanaged: there is no current version yet",
-        next=f"keyturn adopt {name} --from-sink SINK, or keyturn rotate {name} --first",
+        next=begin,
     )
 
 

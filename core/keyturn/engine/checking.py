@@ -13,6 +13,7 @@ from keyturn.clock import iso
 from keyturn.engine.bench import Bench
 from keyturn.engine.effects.driver import Driver
 from keyturn.engine.effects.leases import Held, holding
+from keyturn.engine.effects.vendor import shown_by
 from keyturn.engine.job import Job
 from keyturn.engine.loop import Outcome
 from keyturn.engine.plan import make_plan
@@ -91,19 +92,27 @@ def look(bench: Bench, job: Job, *, lease: Lease | None = None) -> Outcome:
         if not look_due(job.traits, summarise(driver.state), driver.now()):
             return Outcome(secret=job.name, status="quiet", text="another runner looked just now")
         found = preflight(driver, Mode.NORMAL)
-        note(driver, found.problems, due=True)
+        note(driver, found.problems, due=True, expires_at=_of_ours(driver, found))
         said = ", ".join(problem.code for problem in found.fatal) or "all is well"
         return Outcome(secret=job.name, status="quiet", text=f"looked at: {said}", next=f"keyturn status {job.name}")
 
 
-def note(driver: Driver, problems: Iterable[Problem], *, due: bool = False) -> None:
+def _of_ours(driver: Driver, found: Findings) -> float | None:
+    """When the current version expires by the vendor's word, where what it shows is that version."""
+    shown = shown_by(driver.job.traits, found.vendor) if found.vendor else Bundle()
+    current = driver.state.current
+    ours = bool(shown) and current and driver.fingerprints(shown).items() <= current.fingerprints.items()
+    return found.vendor.expires_at if ours and found.vendor else None
+
+
+def note(driver: Driver, problems: Iterable[Problem], *, due: bool = False, expires_at: float | None = None) -> None:
     """Record what was found; without `due` only where other problems are open now: no run tells the same twice."""
     kept = tuple(
         {"code": one.code, "text": one.text, "hint": one.hint, "fatal": one.fatal}
         for one in sorted(problems, key=lambda one: not one.fatal)
     )
     if due or _codes(kept) != _codes(driver.state.problems):
-        driver.append(ev.Checked(problems=kept))
+        driver.append(ev.Checked(problems=kept, expires_at=expires_at))
 
 
 def _codes(problems: Iterable[Mapping[str, Any]]) -> set[tuple[str, bool]]:

@@ -174,6 +174,7 @@ def _left(driver: Driver, leave: act.Leave) -> Outcome:
         kind=leave.kind,
         text=leave.text,
         until=leave.until,
+        again=leave.again,
         missing=leave.missing,
         wants=leave.wants,
     )

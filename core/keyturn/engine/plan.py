@@ -11,7 +11,7 @@ from typing import Any
 from keyturn.engine.job import Job
 from keyturn.engine.record.frozen import Frozen, FrozenConsumer, FrozenSink
 from keyturn.engine.record.state import SecretState, VersionState
-from keyturn.model import Mode, Problem
+from keyturn.model import Mode, Problem, Traits
 from keyturn.plugins.overlap import Choices, ChooseRequest, Live, Overlap, OverlapPolicy
 from keyturn.steps import Step, derive
 
@@ -140,6 +140,14 @@ def _frozen(job: Job, overlap: str, choices: Choices, mode: Mode) -> Frozen:
     )
 
 
+def beginning(name: str, traits: Traits, sink: str = "SINK") -> str:
+    """What to type for a secret without a current version."""
+    if traits.own_expiry:
+        return f"keyturn rotate {name} --first"
+    way = "--from-vendor" if traits.readable else f"--from-sink {sink}"
+    return f"keyturn adopt {name} {way}, or keyturn rotate {name} --first"
+
+
 def _entry_problems(job: Job, state: SecretState, mode: Mode) -> tuple[Problem, ...]:
     current = state.current
     if current is None and mode is Mode.NORMAL:
@@ -147,7 +155,7 @@ def _entry_problems(job: Job, state: SecretState, mode: Mode) -> tuple[Problem, 
             Problem(
                 code="unmanaged",
                 text="there is no current version yet",
-                hint=f"keyturn adopt {job.name} --from-sink SINK, or keyturn rotate {job.name} --first",
+                hint=beginning(job.name, job.traits),
             ),
         )
     if current is not None and mode is Mode.FIRST:

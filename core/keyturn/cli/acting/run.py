@@ -14,6 +14,7 @@ from keyturn.cli.render import error_text
 from keyturn.engine.alerts import Standing, send_alerts
 from keyturn.engine.job import Job
 from keyturn.engine.loop import Outcome
+from keyturn.engine.plan import beginning
 from keyturn.engine.rounds import Work, carry_out, failed, is_due, scan
 from keyturn.errors import KeyturnError, StuckError
 from keyturn.journal.store import Summary
@@ -155,7 +156,14 @@ def _attention(estate: Estate, jobs: Mapping[str, Job]) -> list[Standing]:
     """What a person should look at, after the round."""
     rows, now = estate.summaries(), estate.journal.now()
     standings = [
-        Standing(name=name, row=rows.get(name), due=is_due(job, rows, now), now=now) for name, job in jobs.items()
+        Standing(
+            name=name,
+            row=rows.get(name),
+            due=is_due(job, rows, now),
+            now=now,
+            begin=beginning(name, job.traits, job.sinks[0].sink if job.sinks else "SINK"),
+        )
+        for name, job in jobs.items()
     ]
     return [one for one in standings if one.findings]
 
@@ -177,7 +185,12 @@ def _answer(session: Session, estate: Estate, found: Round, did: Did, *, detaile
         },
     )
     texts = [answer.text] if answer.text else []
-    texts += [f"{one.name}: {finding.text}\n  next: {finding.next}" for one, finding in wants]
+    said = {(one.secret, code) for one in did.outcomes if one.error for code in _codes(one.error)}
+    texts += [
+        f"{one.name}: {finding.text}\n  next: {finding.next}"
+        for one, finding in wants
+        if (one.name, finding.code) not in said
+    ]
     texts += [f"left for the next run: {', '.join(did.left)}"] if did.left else []
     code = answer.exit_code
     return Report(
@@ -186,6 +199,11 @@ def _answer(session: Session, estate: Estate, found: Round, did: Did, *, detaile
         exit_code=_detailed(estate, found, did, code) if detailed else code,
         error=answer.error,
     )
+
+
+def _codes(error: KeyturnError) -> list[str]:
+    """What an error has told of: what refuses a rotation may be several problems."""
+    return [error.code, *str(error.fields.get("codes", "")).split()]
 
 
 def _quiet(estate: Estate, found: Round) -> str:

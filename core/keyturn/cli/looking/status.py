@@ -14,6 +14,7 @@ from keyturn.cli.estate import Estate
 from keyturn.cli.looking.places import Place, places
 from keyturn.clock import iso
 from keyturn.config import ManagedSecret
+from keyturn.engine.plan import beginning
 from keyturn.engine.rounds import due_of
 from keyturn.expiry import left, span
 from keyturn.journal.store import Summary
@@ -118,7 +119,8 @@ def standing(estate: Estate, name: str, rows: Mapping[str, Summary], now: float)
     if secret is None and not problems and row is not None:
         return _unconfigured(row, now)
     when = due_of(secret, estate.traits(secret), rows, now) if secret else None
-    return judge(name, row, secret, when, now, problems)
+    begin = beginning(name, estate.traits(secret), secret.sinks[0].sink).partition(", or ")[0] if secret else ""
+    return judge(name, row, secret, when, now, problems, begin)
 
 
 def judge(
@@ -128,8 +130,9 @@ def judge(
     when: Due | None,
     now: float,
     problems: tuple[str, ...] = (),
+    begin: str = "",
 ) -> Standing:
-    """What is true of one configured secret. Pure."""
+    """What is true of one configured secret; `begin` is what to type while it has no current version. Pure."""
     state: Mapping[str, Any] = row.state if row else {}
     status = "misconfigured" if problems else row.status if row else "unmanaged"
     until = state.get("paused_until") or 0.0
@@ -137,7 +140,7 @@ def judge(
         secret=name,
         provider=secret.provider if secret else None,
         status=status,
-        next=_next(name, status, state, secret, when),
+        next=begin if status == "unmanaged" else _next(name, status, state, when),
         state=state,
         now=now,
         places=places(state, secret),
@@ -183,14 +186,11 @@ def _missing(state: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in wanted if name not in state["acks"])
 
 
-def _next(name: str, status: str, state: Mapping[str, Any], secret: ManagedSecret | None, when: Due | None) -> str:
+def _next(name: str, status: str, state: Mapping[str, Any], when: Due | None) -> str:
     """The exact command to type; empty where there is nothing to do."""
     rotation = state.get("rotation")
     if status == "misconfigured":
         return f"keyturn check {name}"
-    if status == "unmanaged":
-        sink = f" --from-sink {secret.sinks[0].sink}" if secret and secret.sinks else ""
-        return f"keyturn adopt {name}{sink}"
     if rotation and status in IN_FLIGHT:
         return _next_in_flight(name, status, state)
     refusing = next((one for one in state.get("problems", ()) if one["fatal"] and one["hint"]), None)

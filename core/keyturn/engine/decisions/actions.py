@@ -90,12 +90,16 @@ class Pause:
 
 @dataclass(frozen=True, kw_only=True)
 class Leave:
-    """End this run's work on the secret; a later run goes on. `kind`: hold, person, vendor, retry."""
+    """End this run's work on the secret; a later run goes on, at `again` (epoch s) or else `until`.
+
+    `kind`: hold, person, vendor, retry.
+    """
 
     step: Step
     kind: str
     text: str
     until: float | None = None
+    again: float | None = None
     missing: tuple[str, ...] = ()
     wants: tuple[str, ...] = ()
 

@@ -109,14 +109,25 @@ def _issue(view: View) -> Action | None:
     action = issue(view)
     if isinstance(action, IssueNow) and _may_bridge(view):
         action = _bridge(view) or action
-    if isinstance(action, IssueNow) and view.looks.vendor and view.looks.vendor.error:
-        # Without a witness nobody could tell later what became of a lost answer.
-        text = f"the vendor can not be inspected before issue: {view.looks.vendor.error}"
+    return (_held_back(view) or action) if isinstance(action, IssueNow) else action
+
+
+def _held_back(view: View) -> Action | None:
+    """Why issue is not sent although it is its turn: the look just before it found something else than preflight did.
+
+    Without a witness nobody could tell later what became of a lost answer.
+    """
+    look = view.looks.vendor
+    if look is None or look.error:
+        text = f"the vendor can not be inspected before issue: {look.error if look else 'it was not asked'}"
         return Leave(step=Step.ISSUE, kind="retry", text=text)
-    if isinstance(action, IssueNow) and _ends_anothers(view):
+    if _ends_anothers(view):
         text = "somebody else rotated the secret since the rotation began, and issue would end theirs"
         return Record(bodies=(ev.Undoing(code="rotated-outside", reason=text),))
-    return action
+    problem = next((one for one in look.problems if one.fatal), None)
+    if problem and view.traits.dies_by_issue:
+        return Leave(step=Step.ISSUE, kind="retry", text=f"issue is not sent now: {problem.text}")
+    return None
 
 
 def _ends_anothers(view: View) -> bool:

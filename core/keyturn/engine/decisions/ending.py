@@ -1,7 +1,7 @@
 """Old versions that end without a call of ours: by the vendor's grace, or at an expiry of their own. Pure.
 
 Nothing relies on a grace that the vendor may or may not give: a replaced version is asked for, and while it is accepted
-it stays `previous`, with the answer on record. Each run asks once, and by schedule only when the grace must be over.
+it stays `previous`, with the answer on record, and is asked for again at growing intervals.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from keyturn.engine.record.state import VersionState
 from keyturn.model import Verdict
 from keyturn.states import Move
 from keyturn.steps import Step
+
+AGAIN_S_MIN = 60.0
+"""The shortest time between two questions about a version that was accepted."""
 
 
 def ending(view: View) -> Action | None:
@@ -116,7 +119,9 @@ def _still_accepted(view: View, old: VersionState, still: Sequence[str], ends: f
     if news:
         return Record(bodies=proofs(old, news, until=ends))
     text = _living(view, old, (proof.why for proof in seen.values()), ends)
-    return Leave(step=Step.PROVE, kind="hold", text=text, until=ends)
+    # Asked again when it has lived twice as long: soon at first, a dozen times in five days.
+    again = view.now + max(AGAIN_S_MIN, view.now - _replaced_at(view, old))
+    return Leave(step=Step.PROVE, kind="hold", text=text, until=ends, again=min(ends, again))
 
 
 def _living(view: View, old: VersionState, evidence: Iterable[str], ends: float) -> str:

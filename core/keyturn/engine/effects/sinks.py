@@ -190,10 +190,38 @@ def _discard(driver: Driver, verb: str, target: str) -> Ask:
     return driver.ask_sink(sink, verb, DiscardRequest(call=driver.sink_call(sink), version_id=driver.to.id))
 
 
+def announced(driver: Driver) -> list[str]:
+    """Tell consumers of a current version that came without a rotation, once each; who was not told, and why."""
+    current = driver.state.current
+    if current is None:
+        return []
+    told = [one for one in driver.job.consumers if one.announce]
+    requests = [
+        NotifyRequest(
+            event="announce",
+            notify=one.announce,
+            secret=driver.job.name,
+            consumer=one.name,
+            rotation="",
+            version=current.id,
+            number=current.number,
+            bundle=driver.bundle(current.id),
+        )
+        for one in told
+    ]
+    results = driver.ask([_told(driver, request) for request in requests])
+    return [f"{one.name} ({result.why})" for one, result in zip(told, results, strict=True) if not result.done]
+
+
+def _told(driver: Driver, request: NotifyRequest) -> Ask:
+    within_s = request.notify.timeout_s if request.notify else driver.bench.limits.notify_s
+    name = f"consumer {request.consumer}"
+    return Ask(plugin=name, target=driver.bench.notifier, verb="notify", request=request, within_s=within_s + 5)
+
+
 def _notify(driver: Driver, verb: str, target: str) -> Ask:
     consumer = next(one for one in driver.job.consumers if one.name == target)
     notify = {"announce": consumer.announce, "quiesce": consumer.quiesce}.get(verb, consumer.release)
-    within_s = notify.timeout_s if notify else driver.bench.limits.notify_s
     request = NotifyRequest(
         event=verb.removesuffix("-early"),
         notify=notify,
@@ -205,9 +233,7 @@ def _notify(driver: Driver, verb: str, target: str) -> Ask:
         until=driver.now() + driver.bench.limits.drain_s if verb == "quiesce" else None,
         bundle=driver.bundle(driver.to.id) if verb == "announce" else None,
     )
-    return Ask(
-        plugin=f"consumer {target}", target=driver.bench.notifier, verb="notify", request=request, within_s=within_s + 5
-    )
+    return _told(driver, request)
 
 
 def _renew(driver: Driver, verb: str, target: str) -> Ask:

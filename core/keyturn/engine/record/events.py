@@ -42,10 +42,14 @@ class Adopted(Body):
 
 @dataclass(frozen=True, kw_only=True)
 class Checked(Body):
-    """Vendor and sinks were looked at without a rotation: all problems there are, as code, text, hint and fatal."""
+    """Vendor and sinks were looked at without a rotation: all problems there are, as code, text, hint and fatal.
+
+    `expires_at` is what the vendor says of the current version now, where it says anything.
+    """
 
     TYPE = "secret.checked"
     problems: tuple[Mapping[str, Any], ...] = ()
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,13 +178,14 @@ class StepDone(Body):
 
 @dataclass(frozen=True, kw_only=True)
 class WaitingFor(Body):
-    """The rotation waits. `kind`: hold, person, vendor, retry."""
+    """The rotation waits. `kind`: hold, person, vendor, retry. `again`: when a run looks at it, if before `until`."""
 
     TYPE = "rotation.waiting"
     step: str
     kind: str
     text: str
     until: float | None = None
+    again: float | None = None
     missing: tuple[str, ...] = ()
     wants: tuple[str, ...] = ()
 

@@ -60,7 +60,10 @@ def _adopted(state: SecretState, body: ev.Adopted, event: Event) -> SecretState:
 
 
 def _checked(state: SecretState, body: ev.Checked, event: Event) -> SecretState:
-    return replace(state, checked_at=event.at, problems=body.problems)
+    state = replace(state, checked_at=event.at, problems=body.problems)
+    if body.expires_at is None or state.current is None:
+        return state
+    return _version(state, state.current.id, expires_at=body.expires_at)
 
 
 def _started(state: SecretState, body: ev.Started, event: Event) -> SecretState:

@@ -50,7 +50,7 @@ def _next_at(state: SecretState, *, owed: bool) -> float | None:
     if not (owed or (rotation and rotation.open)):
         return None
     if rotation and rotation.waiting and rotation.waiting.until and not state.unserved:
-        return rotation.waiting.until
+        return rotation.waiting.again or rotation.waiting.until
     return state.at
 
 

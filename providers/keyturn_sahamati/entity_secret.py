@@ -34,6 +34,8 @@ from keyturn_sahamati.trouble import Scene, problem
 EXPIRES_ON = "expires_on"
 """Beside `ENTITY_SECRET`, a keyed fingerprint, in a witness: the expiry as the vendor wrote it."""
 
+ENTITIES_SHOWN = 10
+
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 """Stands in a sealed answer where a byte of it was no UTF-8."""
 
@@ -47,7 +49,7 @@ class EntitySecret:
     def inspect(self, request: InspectRequest, /) -> InspectResponse:
         """Mint a user token, unless there is one, and read the secret; change nothing.
 
-        Repeat: always. Target gone: a fatal problem. Raises: NotSent (login or CA file can not be had). After a crash
+        Repeat: always. Target gone: a fatal problem. Raises: NotSent (the login can not be had). After a crash
         in the middle: nothing changed.
         """
         call = request.call
@@ -69,10 +71,14 @@ class EntitySecret:
         """Send one reset, under the attempt's id, with a user token from just before it (contract 2.3, 4.2).
 
         Repeat: never before `settle`: each reset ends the secret of the one before. Target gone: Refused. Raises:
-        NotSent (also where an older user token was refused: that reset was not processed), Refused, Doubt. After a
-        crash in the middle: `settle` reads what became of it.
+        NotSent (also `no-witness`, and where an older user token was refused: that reset was not processed), Refused,
+        Doubt. After a crash in the middle: `settle` reads what became of it.
         """
         call = request.call
+        if ENTITY_SECRET not in request.witness:
+            # Contract 5: without it nothing could be told after a lost answer.
+            why = "it is not known which secret there was before, so that a lost answer would stay a riddle"
+            raise NotSent(why, code="no-witness", hint=f"keyturn check --online {call.secret}")
         token = self._session.token(age_s_max=RESET_AGE_S_MAX, deadline_at=call.deadline_at)
         try:
             held = self._session.api.reset(
@@ -87,7 +93,7 @@ class EntitySecret:
                 raise
             self._session.drop(token)
             raise NotSent(f"an older user token was refused, and nothing reset: {refusal.why}") from None
-        if not self._is_new(held, request.witness.get(ENTITY_SECRET)):
+        if not self._is_new(held, request.witness[ENTITY_SECRET]):
             # Contract 6: whether anything was reset only reading tells.
             raise Doubt("the answer to reset holds no secret, or the old one", code="contract-broken")
         self._remark(held, call)
@@ -129,8 +135,8 @@ class EntitySecret:
         wrong = wrong_claims(token, entity, self._context.now()) if self._account.check_claims else ""
         if wrong:
             return ProbeResponse(verdict=Verdict.UNKNOWN, evidence=f"200, but {wrong}")
-        said = token.message.replace(secret.reveal(), "...")
-        return ProbeResponse(verdict=Verdict.ACCEPTED, evidence=f"200, with the message: {said}" if said else "200")
+        evidence = f"200, with the message: {token.message}" if token.message else "200"
+        return ProbeResponse(verdict=Verdict.ACCEPTED, evidence=evidence)
 
     def retire(self, _request: RetireRequest, /) -> RetireResponse:
         """Not possible: the vendor has no call that ends a secret, but reset (contract 3).
@@ -200,7 +206,8 @@ class EntitySecret:
             entity_id=call.target.entity_id,
             url=self._account.url,
             whence=self._session.whence(),
-            heard=self._session.api.heard,
+            stranded=self._session.stranded(),
+            heard=self._session.heard,
         )
 
     def _remark(self, held: Held, call: Call) -> None:
@@ -224,9 +231,10 @@ def wrong_claims(token: Minted, entity_id: str, now: float) -> str:
 def _doubts(request: InspectRequest, token: UserToken, held: Held) -> Iterator[Problem]:
     entity = request.call.target.entity_id
     if token.entities is not None and entity not in token.entities:
+        others = ", ".join(sorted(token.entities)[:ENTITIES_SHOWN]) or "none"
         yield Problem(
             code="not-in-token",
-            text=f"the user token names other entities than {entity}: {', '.join(sorted(token.entities)) or 'none'}",
+            text=f"the user token names other entities than {entity}: {others}",
             fatal=False,
             hint="check entity_id, and that the designated user is the one of this entity",
         )

@@ -66,13 +66,13 @@ class EntityToken:
         call = request.call
         login = _login(call)
         if login is None:
-            raise Refused(_no_source(call).text, code="source-missing", hint=_no_source(call).hint)
+            missing = _no_source(call)
+            raise Refused(missing.text, code=missing.code, hint=missing.hint)
         entity, secret = login
         asked_at = self._context.now()
         token = self._mint(call, entity, secret)
         if token.message:
-            said = token.message.replace(secret.reveal(), "...")
-            self._context.note("source-in-grace", {"source": call.target.token_of, "message": said})
+            self._context.note("source-in-grace", {"source": call.target.token_of, "message": token.message})
         expires_at = self._end(token, asked_at)
         fields = {ENTITY_ID: Secret(entity), ACCESS_TOKEN: token.value, EXPIRES_AT: Secret(_iso(expires_at))}
         return IssueResponse(bundle=Bundle(fields), expires_at=expires_at)
@@ -162,6 +162,12 @@ def _login(call: Call) -> tuple[str, Secret] | None:
 
 def _no_source(call: Call) -> Problem:
     name = call.target.token_of
+    if call.source and set(call.source.bundle) - {ENTITY_ID, ENTITY_SECRET}:
+        return Problem(
+            code="source-unfit",
+            text=f"{name} holds no {ENTITY_ID} and {ENTITY_SECRET}: it is no entity secret",
+            hint="let token_of name the secret whose target has an entity_id",
+        )
     return Problem(
         code="source-missing",
         text=f"{name} has no current version, or its value is not at hand: there is nothing to mint a token with",

@@ -7,7 +7,9 @@ here, with the assumption as its default.
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, model_validator
 from pydantic import Field as Rule
@@ -29,6 +31,8 @@ BASES = {
 }
 """Contract 1."""
 
+ENTITY, PROXY = r"^\S{1,200}$", r"^https?://[^/@\s]+(?:/\S*)?$"
+
 
 def _address(text: str) -> str:
     try:
@@ -38,11 +42,35 @@ def _address(text: str) -> str:
         raise ValueError(message) from None
 
 
-def _without_version(url: str) -> str:
+def _base(url: str) -> str:
     if url.endswith("/v1"):
         message = "expected the URL without /v1, which is appended"
         raise ValueError(message)
+    if "?" in url or "#" in url:
+        message = "expected the URL without ? and #: paths are appended"
+        raise ValueError(message)
+    parts = urlsplit(url)
+    try:
+        usual = parts.port == {"https": 443, "http": 80}[parts.scheme]
+    except ValueError:
+        message = "expected a port up to 65535"
+        raise ValueError(message) from None
+    # In one spelling, so that an entity is one subject however its account is written.
+    return parts._replace(netloc=parts.netloc.lower().removesuffix(f":{parts.port}" if usual else "")).geturl()
+
+
+def _proxy(url: str) -> str:
+    if not re.fullmatch(PROXY, url):
+        message = "expected http://HOST:PORT or https://HOST:PORT, without a user and password"
+        raise ValueError(message)
     return url
+
+
+def _entity(text: str) -> str:
+    if not re.fullmatch(ENTITY, text):
+        message = "expected an id without spaces, of 200 characters at most"
+        raise ValueError(message)
+    return text
 
 
 def _whole_days(seconds: float) -> float:
@@ -52,12 +80,12 @@ def _whole_days(seconds: float) -> float:
     return seconds
 
 
-BaseUrl = Annotated[Url, AfterValidator(_without_version)]
+BaseUrl = Annotated[Url, AfterValidator(_base)]
 LocalAddress = Annotated[str, AfterValidator(_address)]
 Days = Annotated[Seconds, AfterValidator(_whole_days)]
-EntityId = Annotated[str, Rule(pattern=r"^\S{1,200}$")]
+EntityId = Annotated[str, AfterValidator(_entity), Rule(json_schema_extra={"pattern": ENTITY})]
 SecretName = Annotated[str, Rule(min_length=1)]
-ProxyUrl = Annotated[str, Rule(pattern=r"^https?://[^/@\s]+(?:/\S*)?$")]
+ProxyUrl = Annotated[str, AfterValidator(_proxy), Rule(json_schema_extra={"pattern": PROXY})]
 
 
 class Account(Options):

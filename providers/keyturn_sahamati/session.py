@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
-from keyturn.api import Context, Refused, Secret
+from keyturn.api import Context, NotSent, Refused, Secret
 from keyturn_sahamati.answers import entities
 from keyturn_sahamati.client import IamApi, address_towards
 from keyturn_sahamati.options import Account
@@ -17,7 +18,7 @@ READ_AGE_S_MAX = 300.0
 RESET_AGE_S_MAX = 60.0
 """A reset takes a user token from just before it: its validity may be cut to that token's (contract 4.2)."""
 
-REFUSED_S = 300.0
+REFUSED_S = 3_600.0
 """How long a refused password is not sent again: the account may be locked otherwise (contract 6, ASSUMED)."""
 
 Answered = TypeVar("Answered")
@@ -25,10 +26,14 @@ Answered = TypeVar("Answered")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UserToken:
-    """A user token and when it was minted (epoch s). `fresh`: in this very call. `entities`: those it names, if any."""
+    """A user token, when it was minted and when it ends (epoch s).
+
+    `fresh`: minted in this very call. `entities`: those it names, if any.
+    """
 
     value: Secret
     minted_at: float
+    ends_at: float
     entities: frozenset[str] | None
     fresh: bool = True
 
@@ -58,15 +63,27 @@ class Session:
         http = self._context.http(account.url, ca=account.ca, proxy=account.proxy, local_address=account.local_address)
         return IamApi(http, now=self._context.now)
 
+    @property
+    def heard(self) -> bool:
+        """Whether the service has answered in this run."""
+        return "api" in self.__dict__ and self.api.heard
+
     def token(self, *, age_s_max: float, deadline_at: float) -> UserToken:
-        """A user token no older than that. Raises what `IamApi.user_token` does, and NotSent for an unknown login."""
-        with self._lock:
-            kept = self._token
-            if kept and self._context.now() - kept.minted_at <= age_s_max:
+        """A user token no older than that. Raises what `IamApi.user_token` does, and NotSent for an unknown login.
+
+        One call mints, and the others wait for it: at most half of their time, so that none outlives its deadline.
+        """
+        if not self._lock.acquire(timeout=max(0.0, deadline_at - self._context.now()) / 2):
+            raise NotSent("another call of this account still waits for its user token", code="timeout")
+        try:
+            kept, now = self._token, self._context.now()
+            if kept and now - kept.minted_at <= age_s_max and now < kept.ends_at:
                 return replace(kept, fresh=False)
             self._token = None
             self._token = self._mint(deadline_at)
             return self._token
+        finally:
+            self._lock.release()
 
     def drop(self, token: UserToken) -> None:
         """Forget a token that was refused."""
@@ -93,6 +110,13 @@ class Session:
         address = account.local_address or address_towards(account.url)
         return f"from {address}" if address else "from an address that the system does not tell"
 
+    def stranded(self) -> str:
+        """The configured address to call from, where this machine can not reach the service from it; else empty."""
+        account = self._account
+        local = "" if account.proxy else account.local_address or ""
+        reached = address_towards(account.url, local) or address_towards(account.url) is None
+        return "" if reached else local
+
     def _mint(self, deadline_at: float) -> UserToken:
         username = self._context.resolve(self._account.username)
         password = self._context.resolve(self._account.password)
@@ -105,4 +129,5 @@ class Session:
             if refusal.code == "user-refused":
                 self._refusal = _Refusal(login=login, at=now, why=refusal.why)
             raise
-        return UserToken(value=made.value, minted_at=now, entities=entities(made))
+        ends_at = now + made.life_s if made.life_s else math.inf
+        return UserToken(value=made.value, minted_at=now, ends_at=ends_at, entities=entities(made))

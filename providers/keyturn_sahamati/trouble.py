@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from keyturn.api import PluginError, Problem
+from keyturn_sahamati.session import REFUSED_S
 
 LINE = ("timeout", "cut", "unreachable", "tls-unverified", "http-408")
 FOREIGN = ("page-", "not-json", "http-3", "answer-too-long")
@@ -14,25 +15,31 @@ FOREIGN = ("page-", "not-json", "http-3", "answer-too-long")
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What was asked: for which secret and entity, at which URL, from where; `heard`: the vendor answered before."""
+    """What was asked: for which secret and entity, at which URL, from where; `heard`: the vendor answered before.
+
+    `stranded`: the option local_address, where this machine can not call from it.
+    """
 
     secret: str
     entity_id: str
     url: str
     whence: str
     heard: bool
+    stranded: str = ""
 
 
 def problem(error: PluginError, scene: Scene) -> Problem | None:
-    """The problem behind an error of a look; None for one that is not the vendor's (a reference, a CA file)."""
+    """The problem behind an error of a look; None for a reference that does not resolve."""
     code = error.code
+    if scene.stranded and code == "unreachable":
+        return _stranded(error, scene)
     if not scene.heard and (code in LINE or code.startswith(FOREIGN)):
         return _network(error, scene)
     if code in LINE or code.startswith("http-5"):
         return _unavailable(error, scene)
     if code in KNOWN:
         return KNOWN[code](error, scene)
-    if code.startswith((*FOREIGN, "http-4")):
+    if code.startswith((*FOREIGN, "http-2", "http-4")):
         return _broken(error, scene)
     return None
 
@@ -40,10 +47,29 @@ def problem(error: PluginError, scene: Scene) -> Problem | None:
 def _network(error: PluginError, scene: Scene) -> Problem:
     return Problem(
         code="network-or-allow-list",
-        text=f"{scene.url} does not let us in, called {scene.whence}: {error.why}",
+        text=f"{scene.url} can not be reached or does not let us in, called {scene.whence}: {error.why}",
         passing=True,
         hint="ask Sahamati whether that address (behind NAT: the one it becomes) is registered for this entity and "
         "environment, and port 443 open; else set local_address or proxy to a registered one, or check network and ca",
+    )
+
+
+def _stranded(error: PluginError, scene: Scene) -> Problem:
+    return Problem(
+        code="local-address-unusable",
+        text=f"no call to {scene.url} can leave from {scene.stranded}, the option local_address: {error.why}",
+        passing=True,  # an address that wanders between machines may come back
+        hint="set local_address to an address that this machine has (ip -brief address) and that is registered with "
+        "Sahamati, or leave it out",
+    )
+
+
+def _authority(error: PluginError, scene: Scene) -> Problem:
+    return Problem(
+        code="ca-unusable",
+        text=error.why,
+        hint="let the option ca name a PEM file with the authority's certificate, or leave it out to trust what this "
+        f"machine trusts; then: keyturn check --online {scene.secret}",
     )
 
 
@@ -63,6 +89,7 @@ def _user(error: PluginError, scene: Scene) -> Problem:
         f"({error.why})",
         hint="log in at the self-service portal as that user; set a new password by mail if it has expired, put it "
         f"where the option password points, then: keyturn check --online {scene.secret}",
+        again_s=REFUSED_S,
     )
 
 
@@ -101,6 +128,7 @@ def _broken(error: PluginError, scene: Scene) -> Problem:
 
 
 KNOWN: dict[str, Callable[[PluginError, Scene], Problem]] = {
+    "ca-unusable": _authority,
     "user-refused": _user,
     "not-administrator": _administrator,
     "throttled": _throttled,

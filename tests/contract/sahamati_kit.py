@@ -30,6 +30,8 @@ from keyturn_sahamati.options import Account, Target
 from keyturn_sahamati.simulator import ENTITY, SECRET, TOKEN, Simulator
 
 PATIENCE_S = 20.0
+NOTHING_BEFORE = {"entity_secret": "", "expires_on": ""}
+"""The witness of a look that found no secret: with it a reset is sent although no look went well."""
 SHORT_S = 0.4
 """How long a call may take that will get no answer."""
 

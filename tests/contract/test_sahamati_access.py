@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from contract.sahamati_kit import SHORT_S, Bench, account_of, running_bench
+from contract.sahamati_kit import NOTHING_BEFORE, SHORT_S, Bench, account_of, running_bench
 from keyturn.api import NotSent, ProbeRequest, Problem, Refused, RetireRequest, Verdict
 from keyturn.testing.http_message import answer
 from keyturn.testing.proxy import FaultProxy
@@ -48,9 +48,20 @@ def test_a_refused_password_is_not_sent_again_in_a_run(bench: Bench) -> None:
     bench.sim.switch(password_expired=True)
     for _ in range(3):
         assert bench.problem().code == "user-refused"
+    bench.witness = NOTHING_BEFORE
     with pytest.raises(Refused):
         bench.issue()
+    bench.clock.advance(3_500.0)
+    assert bench.problem().code == "user-refused"
     assert bench.asked("user-token") == 1
+
+
+def test_a_refused_password_is_tried_hourly_in_a_process_that_runs_for_days(bench: Bench) -> None:
+    bench.sim.switch(password_expired=True)
+    for _ in range(24 * 60):
+        bench.problem()
+        bench.clock.advance(60.0)
+    assert bench.asked("user-token") == 24
 
 
 def test_a_new_password_is_tried_at_once(bench: Bench) -> None:
@@ -94,6 +105,7 @@ def test_a_user_of_another_member_is_told_so(not_admin: str) -> None:
         assert (problem.code, problem.fatal, problem.passing) == ("not-administrator", True, False)
         assert NEIGHBOUR in problem.text
         assert bench.asked("user-token") == 1
+        bench.witness = NOTHING_BEFORE
         with pytest.raises(NotSent):  # the user token of the look may be what was refused
             bench.issue()
         with pytest.raises(Refused):
@@ -127,6 +139,7 @@ def test_an_address_that_is_not_registered_is_named_with_what_to_ask_for(bench: 
     assert "called from 127.0.0.1:" in problem.text
     assert "ask Sahamati" in problem.hint
     assert "registered" in problem.hint
+    bench.witness = NOTHING_BEFORE
     with pytest.raises(NotSent):
         bench.issue()
     assert bench.committed() == 0
@@ -143,12 +156,13 @@ def test_calls_leave_from_the_local_address_that_is_configured(bench: Bench) -> 
     assert "from 127.0.0.2:" in bench.problem().text
 
 
-def test_an_address_that_is_not_this_machines_is_a_problem_of_the_network(bench: Bench) -> None:
-    bench.account = account_of(bench.sim, local_address="192.0.2.1")
+@pytest.mark.parametrize("address", ["192.0.2.1", "::1"])
+def test_an_address_that_no_call_can_leave_from_is_told_as_such(bench: Bench, address: str) -> None:
+    bench.account = account_of(bench.sim, local_address=address)
     bench.fresh()
     problem = bench.problem()
-    assert of_network(problem)
-    assert "from 192.0.2.1" in problem.text
+    assert (problem.code, problem.passing) == ("local-address-unusable", True)
+    assert f"from {address}, the option local_address" in problem.text
 
 
 def test_calls_go_through_the_proxy_that_is_configured(bench: Bench) -> None:

@@ -12,10 +12,10 @@ from keyturn_sahamati.simulator import NEVER_EXPIRED, NEW_MEMBER
 
 COMMITTED = (
     *("timeout-after", "reset-after", "500-after:empty", "502-after:html", "504-after:html"),
-    *("cut-json", "bad-length", "bad-utf8"),
+    *("cut-json", "bad-length", "bad-utf8", "302-after", f"slow:{2 * SHORT_S}"),
 )
-"""Contract 5, 9.1 and 9.4."""
-NOT_COMMITTED = ("timeout-before", "reset-before", "500:empty", "502:html", "503:html")
+"""Contract 5, 9.1, 9.4 and 9.22."""
+NOT_COMMITTED = ("timeout-before", "reset-before", "500:empty", "502:html", "503:html", "302")
 """Contract 5 and 9.2."""
 
 
@@ -31,7 +31,7 @@ def doubt(bench: Bench, how: str = "") -> None:
     if how:
         bench.sim.fault("reset", how)
     with pytest.raises(Doubt):
-        bench.issue(patience_s=SHORT_S if how.startswith("timeout") else None)
+        bench.issue(patience_s=SHORT_S if how.startswith(("timeout", "slow")) else None)
 
 
 @pytest.mark.parametrize("how", COMMITTED)
@@ -57,6 +57,11 @@ def test_a_reset_without_effect_stays_so_and_one_more_may_be_sent(bench: Bench, 
     made = bench.issue()
     assert same(made.bundle, bench.current())
     assert bench.committed() == 1
+
+
+def test_an_answer_just_within_the_patience_is_an_answer(bench: Bench) -> None:
+    bench.sim.fault("reset", f"slow:{SHORT_S}")
+    assert same(bench.issue(patience_s=4 * SHORT_S).bundle, bench.current())
 
 
 def test_a_reset_that_takes_effect_late_is_found_by_looking_on(bench: Bench) -> None:
@@ -135,6 +140,16 @@ def test_without_a_witness_nothing_is_guessed(bench: Bench) -> None:
     assert bench.settled() is Settled.UNKNOWN
 
 
+@pytest.mark.parametrize("witness", [{}, {"expires_on": "1780215305"}])
+def test_without_a_witness_no_reset_is_sent(bench: Bench, witness: dict[str, str]) -> None:
+    bench.witness = witness
+    with pytest.raises(NotSent) as told:
+        bench.issue()
+    assert told.value.code == "no-witness"
+    assert "keyturn check --online" in told.value.hint
+    assert bench.resets() == []
+
+
 # answers that break the contract
 
 
@@ -176,7 +191,7 @@ def test_another_transaction_id_is_accepted_and_noted(bench: Bench) -> None:
 # refused, throttled, old tokens
 
 
-@pytest.mark.parametrize("how", ["400", "401", "403", "403:empty", "403:html", "404", "410:html", "302"])
+@pytest.mark.parametrize("how", ["400", "401", "403", "403:empty", "403:html", "404", "410:html"])
 def test_a_clean_refusal_says_that_nothing_was_reset(bench: Bench, how: str) -> None:
     bench.clock.advance(61.0)  # the token is then minted in the very call, so that no other would do better
     bench.sim.fault("reset", how)
@@ -250,8 +265,12 @@ def test_an_outside_reset_outranks_an_answer_of_ours_that_was_sealed(bench: Benc
 
 @pytest.mark.parametrize("how", [None, "reset-after"])
 @pytest.mark.parametrize("entity", [NEW_MEMBER, NEVER_EXPIRED])
-def test_the_first_reset_of_a_member_works_without_any_expiry_before(entity: str, how: str | None) -> None:
+@pytest.mark.parametrize("null_form", ["null", "absent"])
+def test_the_first_reset_of_a_member_works_without_any_expiry_before(
+    null_form: str, entity: str, how: str | None
+) -> None:
     with running_bench(entity=entity) as bench:
+        bench.sim.switch(null_form=null_form)
         look = bench.inspect(current=entity == NEVER_EXPIRED, want_value=True)
         assert look.problems == ()
         assert look.expires_at is None

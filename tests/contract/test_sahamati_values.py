@@ -138,11 +138,17 @@ def test_what_is_no_object_is_no_secret(body: object) -> None:
     assert answers.minted(answered(body)) is None
 
 
-@pytest.mark.parametrize("secret", [None, "", 5, {"a": 1}])
-def test_a_secret_that_is_no_text_is_none(secret: object) -> None:
+@pytest.mark.parametrize("secret", [None, ""])
+def test_an_empty_secret_is_none(secret: object) -> None:
     held = answers.held(answered({"entityId": "fiu-demo", "secret": secret}), now=NOW)
     assert held
     assert held.secret is None
+
+
+@pytest.mark.parametrize("odd", [5, 0, False, [], ["x"], {"value": "x"}, "half a pair \ud800"])
+@pytest.mark.parametrize("name", ["entityId", "secret"])
+def test_a_secret_in_another_form_is_never_taken_for_none(name: str, odd: object) -> None:
+    assert answers.held(answered({"entityId": "fiu-demo", "secret": "s", name: odd}), now=NOW) is None
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from keyturn.clock import iso
+
+PLAUSIBLE_BEFORE = 253_370_764_800.0
+"""The beginning of the year 9999, epoch seconds: what is reckoned from an expiry before it still has a date."""
 
 UNITS_S = (("days", 86_400), ("hours", 3600), ("minutes", 60))
 
@@ -25,6 +29,14 @@ class Short:
         """What was granted, and what is left of it."""
         wanted = f"where at least {span(self.expected_s)} were expected"
         return f"granted {span(self.granted_s)} {wanted}; {until(self.expires_at, now)}"
+
+
+def plausible(at: object) -> TypeGuard[float]:
+    """Whether this is an instant that something can expire at (epoch s): not infinite, no number at all, or absurd.
+
+    Zero is not: vendors write it for "never".
+    """
+    return isinstance(at, int | float) and not isinstance(at, bool) and 0 < at < PLAUSIBLE_BEFORE
 
 
 def span(seconds: float) -> str:

@@ -15,6 +15,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import httpx
 from keyturn.errors import Doubt, KeyturnError, NotSent, PluginError, Refused
 from keyturn.files import check_private
 from keyturn.plugins.context import Answer
+from keyturn.redact import one_line
 from keyturn.secret import Secret
 
 for _name in ("httpx", "httpcore"):
@@ -42,7 +44,7 @@ NEVER_SENT = (
 UNSENDABLE = (httpx.InvalidURL, TypeError, ValueError)
 """What building a request raises (UnicodeError is one). Their texts may quote a header, so they are dropped."""
 
-DETAIL_CHARS_MAX = 200
+DETAIL_CHARS_MAX = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +102,8 @@ class HttpClient:
     """The `Http` of the plugin context: synchronous, TLS always verified, redirects never followed, never a retry.
 
     `now` gives epoch seconds and is what deadlines are compared with. `seal` takes an attempt id and a raw body.
-    Environment proxies are not trusted; `proxy` is the only way to one. `local_address` is the address of this machine
-    that connections are made from.
+    No cookie is kept: calls share nothing but the connections. Environment proxies are not trusted; `proxy` is the only
+    way to one. `local_address` is the address of this machine that connections are made from.
     """
 
     def __init__(  # noqa: PLR0913 - a client spelled out; all but the URL have names
@@ -129,6 +131,7 @@ class HttpClient:
                 limits=httpx.Limits(max_connections=self._limits.connections_max),
             ),
             auth=_basic(username, password),
+            cookies=_no_cookies(),
             headers={"accept": "application/json", "accept-encoding": "identity", **(headers or {})},
             follow_redirects=False,
             trust_env=False,
@@ -236,6 +239,11 @@ def _basic(username: Secret | None, password: Secret | None) -> httpx.BasicAuth 
     return httpx.BasicAuth(username.reveal(), password.reveal() if password else "")
 
 
+def _no_cookies() -> CookieJar:
+    """A jar that takes nothing: httpx has no switch for its own."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
+
+
 def _parse(body: bytes) -> tuple[Any, bool]:
     """The JSON in a body, and whether it was JSON. An empty body is JSON None."""
     if not body.strip():
@@ -247,12 +255,16 @@ def _parse(body: bytes) -> tuple[Any, bool]:
 
 
 def _detail(parsed: object) -> str:
-    """The SCIM `detail` of an error, on one line and shortened; the fence scrubs it."""
+    """The SCIM `detail` of an error, on one line; the fence scrubs it.
+
+    Never shortened, since a value that is cut in half is not found by any scrubber: one that is too long is left out.
+    """
     detail = parsed.get("detail") if isinstance(parsed, dict) else None
     if not isinstance(detail, str) or not detail:
         return ""
-    line = "".join(c if c.isprintable() else " " for c in detail)
-    return f" ({line[:DETAIL_CHARS_MAX]})"
+    if len(detail) > DETAIL_CHARS_MAX:
+        return f" (with a detail of {len(detail)} characters, which is not shown)"
+    return f" ({one_line(detail)})"
 
 
 def _retry_after(headers: Mapping[str, str]) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -14,8 +15,18 @@ import pytest
 
 from keyturn.engine.fence import MUTATING, Ask, Fence, Result
 from keyturn.errors import Conflict, Doubt, KeyturnError, NotSent, Refused, UnfinishedError
-from keyturn.plugins.provider import PROVIDER_VERBS, ProbeResponse, RetireResponse
-from keyturn.plugins.sink import SINK_VERBS
+from keyturn.model import Problem, Settled, Verdict
+from keyturn.plugins.provider import (
+    PROVIDER_VERBS,
+    InspectResponse,
+    IssueResponse,
+    ProbeResponse,
+    RetireResponse,
+    Seen,
+    SettleResponse,
+    Waiting,
+)
+from keyturn.plugins.sink import SINK_VERBS, SinkInspectResponse
 from keyturn.secret import Bundle, Secret
 from keyturn.testing.faults import Crash
 
@@ -160,6 +171,102 @@ def test_a_value_that_travels_in_the_request_never_comes_back_in_a_message(
 def test_a_value_that_is_known_otherwise_is_taken_out_too() -> None:
     fence = Fence(lambda: [CANARY])
     assert CANARY not in fence.call(ask(raising(ValueError(CANARY)))).why
+
+
+QUOTED = f"the vendor said [{CANARY}]"
+SAID = "the vendor said [<secret>]"
+BROUGHT = Bundle({"key": CANARY})
+ODD = Problem(code="odd", text=QUOTED, hint=QUOTED)
+WAITING = Waiting(text=QUOTED, until=1.8e9, show=BROUGHT)
+TEXTS: dict[str, tuple[str, Any, Callable[[Any], list[str]]]] = {
+    "evidence": ("probe", ProbeResponse(verdict=Verdict.ACCEPTED, evidence=QUOTED), lambda a: [a.evidence]),
+    "problem": (
+        "inspect",
+        InspectResponse(subject="s", endpoints=("e",), problems=(ODD,)),
+        lambda a: [a.problems[0].text, a.problems[0].hint],
+    ),
+    "problems in a list": (
+        "inspect",
+        InspectResponse(subject="s", endpoints=("e",), problems=[ODD]),  # type: ignore[arg-type]
+        lambda a: [a.problems[0].text],
+    ),
+    "what was seen": (
+        "inspect",
+        InspectResponse(subject="s", endpoints=("e",), seen=(Seen(handle="h", note=QUOTED),)),
+        lambda a: [a.seen[0].note],
+    ),
+    "problem of a sink": (
+        "inspect",
+        SinkInspectResponse(place="p", problems=(ODD,)),
+        lambda a: [a.problems[0].text, a.problems[0].hint],
+    ),
+    "settled": ("settle", SettleResponse(outcome=Settled.UNKNOWN, note=QUOTED), lambda a: [a.note]),
+    "settle waits": (
+        "settle",
+        SettleResponse(outcome=Settled.UNKNOWN, waiting=WAITING),
+        lambda a: [a.waiting.text],
+    ),
+    "issue waits": ("issue", IssueResponse(waiting=WAITING), lambda a: [a.waiting.text]),
+}
+
+
+@pytest.mark.parametrize(("verb", "answer", "texts"), TEXTS.values(), ids=TEXTS.keys())
+@pytest.mark.parametrize("known", [True, False])
+def test_a_value_is_taken_out_of_the_words_of_an_answer(
+    known: Any, verb: str, answer: Any, texts: Callable[[Any], list[str]]
+) -> None:
+    fence = Fence(lambda: [CANARY] if known else [])
+    request = None if known else Request(bundle=BROUGHT)
+    result = fence.call(ask(lambda _: answer, verb, request=request))
+    assert set(texts(result.answer)) == {SAID}
+
+
+def test_a_value_that_the_answer_itself_brings_is_taken_out_of_its_words_and_is_told_to_the_caller() -> None:
+    answer = InspectResponse(subject="s", endpoints=(), bundle=BROUGHT, problems=(ODD,))
+    result = call(lambda _: answer, "inspect")
+    assert result.answer.problems[0].text == SAID
+    assert result.answer.bundle is BROUGHT
+    assert result.values == {CANARY}
+    assert CANARY not in repr(result)
+
+
+def test_what_an_operator_is_to_be_shown_is_left_alone() -> None:
+    answer = IssueResponse(waiting=WAITING)
+    assert call(lambda _: answer, "issue").answer.waiting.show is BROUGHT
+
+
+def test_public_fields_stay_in_messages() -> None:
+    answer = ProbeResponse(verdict=Verdict.ACCEPTED, evidence=f"{CANARY} for fiu-demo")
+    request = Request(bundle=Bundle({"entity_id": "fiu-demo", "key": CANARY}))
+    asked = replace(ask(lambda _: answer, "probe", request=request), public=frozenset({"entity_id"}))
+    result = Fence(lambda: ()).call(asked)
+    assert result.answer.evidence == "<secret> for fiu-demo"
+    assert result.values == {CANARY}
+
+
+def test_an_answer_that_quotes_nothing_is_handed_on_as_it_is() -> None:
+    answer = SettleResponse(outcome=Settled.APPLIED, bundle=BROUGHT, note="found", expires_at=1.8e9)
+    result = call(lambda _: answer, "settle", request=Request(bundle=BROUGHT))
+    assert result.answer is answer
+    assert not result.odd
+
+
+@pytest.mark.parametrize("at", [math.inf, -math.inf, math.nan, -5.0, 4e11, "2026-01-04"])
+@pytest.mark.parametrize(
+    ("verb", "answer", "name"),
+    [
+        ("issue", IssueResponse(bundle=BROUGHT), "expires_at"),
+        ("settle", SettleResponse(outcome=Settled.APPLIED), "expires_at"),
+        ("inspect", InspectResponse(subject="s", endpoints=()), "expires_at"),
+        ("probe", ProbeResponse(verdict=Verdict.ACCEPTED, evidence="200"), "until"),
+    ],
+    ids=["issue", "settle", "inspect", "probe"],
+)
+def test_an_expiry_that_no_calendar_has_is_unknown_and_named(verb: str, answer: Any, name: str, at: Any) -> None:
+    result = call(lambda _: replace(answer, **{name: at}), verb)
+    assert result.done
+    assert getattr(result.answer, name) is None
+    assert result.odd == {name: "no number" if isinstance(at, str) else f"{at:g}"}
 
 
 def test_four_calls_run_side_by_side() -> None:

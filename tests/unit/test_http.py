@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import threading
@@ -15,8 +16,9 @@ import pytest
 
 from keyturn.clock import SystemClock
 from keyturn.errors import Doubt, NotSent, PluginError, Refused
-from keyturn.http import HttpClient, HttpLimits, ssl_context
+from keyturn.http import DETAIL_CHARS_MAX, HttpClient, HttpLimits, _Received, judge, ssl_context
 from keyturn.plugins.context import Answer, Http
+from keyturn.redact import scrub
 from keyturn.secret import Secret
 
 NOW = SystemClock().now
@@ -114,6 +116,10 @@ def failure(url: str, *, mutates: bool = True, within_s: float = 10.0, **options
     return caught.value
 
 
+def received(status: int, body: object) -> _Received:
+    return _Received(status=status, headers={}, body=json.dumps(body).encode())
+
+
 CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"
 
 
@@ -160,13 +166,32 @@ def test_an_empty_body_is_no_json_and_no_fault() -> None:
         assert call(http).json is None
 
 
-def test_the_detail_of_an_error_is_told_shortened_and_on_one_line() -> None:
-    body = b'{"detail": "the name\\nexists ' + b"x" * 5000 + b'"}'
-    with serving(answer(409, body)) as server:
-        why = failure(server.url).why
-        assert "the name exists x" in why
-        assert "\n" not in why
-        assert len(why) < 400
+def test_the_detail_of_an_error_is_told_on_one_line() -> None:
+    with serving(answer(409, b'{"detail": "the name\\nexists already"}')) as server:
+        assert "the name exists already" in failure(server.url).why
+
+
+@pytest.mark.parametrize("before", range(DETAIL_CHARS_MAX - 2 * len(CANARY), DETAIL_CHARS_MAX + 2))
+def test_a_detail_is_told_whole_or_not_at_all_so_that_no_value_in_it_is_cut_in_half(before: int) -> None:
+    refused = judge(received(409, {"detail": "x" * before + CANARY}), ok=(200,), mutates=True, what="POST /x")
+    assert isinstance(refused, Refused)
+    whole = before + len(CANARY) <= DETAIL_CHARS_MAX
+    assert (CANARY in refused.why) is whole
+    assert CANARY[:2] not in scrub(refused.why, [CANARY])
+
+
+def test_a_value_of_several_lines_is_taken_out_of_a_detail_too() -> None:
+    value = "-----BEGIN-----\nabc\n-----END-----"
+    refused = judge(received(409, {"detail": f"not {value}"}), ok=(200,), mutates=True, what="POST /x")
+    assert "abc" not in scrub(str(refused), [value])
+
+
+def test_no_cookie_of_one_answer_is_sent_with_another_call() -> None:
+    with serving(answer(200, b"{}", b"Set-Cookie: session=" + CANARY.encode())) as server, client(server.url) as http:
+        call(http)
+        call(http)
+        assert len(server.requests) == 2
+        assert not [request for request in server.requests if b"cookie" in request.lower()]
 
 
 def test_the_time_to_wait_is_told() -> None:

@@ -51,3 +51,15 @@ def test_a_value_of_a_few_letters_does_not_blank_out_words() -> None:
 
 def test_a_text_without_values_stays_as_it_is() -> None:
     assert scrub("e2 answered 503", [CANARY]) == "e2 answered 503"
+
+
+def test_the_name_of_the_command_stays_also_where_a_login_is_called_so() -> None:
+    assert scrub("keyturn adopt app/main --from-vendor", ["keyturn"]) == "keyturn adopt app/main --from-vendor"
+
+
+def test_a_value_with_half_a_surrogate_pair_is_taken_out_like_any_other() -> None:
+    assert scrub("it was abc\ud800def", ["abc\ud800def"]) == f"it was {HIDDEN}"
+
+
+def test_a_value_of_several_lines_is_found_on_one() -> None:
+    assert scrub("it was abc def", ["abc\ndef"]) == f"it was {HIDDEN}"

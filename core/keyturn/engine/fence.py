@@ -6,12 +6,13 @@ import contextvars
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from keyturn.clock import SystemClock
 from keyturn.errors import Conflict, Doubt, KeyturnError, NotSent, PluginError, Refused
+from keyturn.expiry import plausible
 from keyturn.model import Settled, Verdict
 from keyturn.plugins.provider import PROVIDER_VERBS, ProbeResponse, SettleResponse
 from keyturn.plugins.sink import SINK_VERBS
@@ -21,6 +22,11 @@ from keyturn.secret import Bundle, Secret
 MUTATING = frozenset({"issue", "reset", "retire", "stage", "promote", "discard", "notify", "renew"})
 REAL = SystemClock()
 """Deadlines of real threads are real time, also where the journal's is driven by a test."""
+
+TEXTS = frozenset({"evidence", "text", "hint", "note"})
+"""The members of answers that are words for people, and so end up in the journal."""
+
+EXPIRIES = frozenset({"expires_at", "until"})
 
 OUTCOMES: tuple[tuple[type[PluginError], str], ...] = (
     (NotSent, "not_sent"),
@@ -32,7 +38,11 @@ OUTCOMES: tuple[tuple[type[PluginError], str], ...] = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Result:
-    """What a plugin call came to: `done` with its answer, or not_sent, refused, conflict, doubt with a reason."""
+    """What a plugin call came to: `done` with its answer, or not_sent, refused, conflict, doubt with a reason.
+
+    `values` are the secret ones that travelled in it, either way. `odd` has the expiries, by name, that no calendar
+    has: the answer has None in their place.
+    """
 
     outcome: str
     answer: Any = None
@@ -40,6 +50,8 @@ class Result:
     code: str = ""
     hint: str = ""
     overran: bool = False
+    values: frozenset[str] = field(default=frozenset(), repr=False)
+    odd: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -49,13 +61,17 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ask:
-    """One call: the plugin's name for messages, the object, the verb and the request."""
+    """One call: the plugin's name for messages, the object, the verb and the request.
+
+    `public` names the fields of bundles that are no secret, and so stay in messages.
+    """
 
     plugin: str
     target: Any
     verb: str
     request: Any
     within_s: float
+    public: frozenset[str] = frozenset()
 
 
 class Fence:
@@ -90,6 +106,10 @@ class Fence:
                 landed(index, results[index] or _OVERRUN)
         return [result or _OVERRUN for result in results]
 
+    def clean(self, text: str) -> str:
+        """A text without any value that is known."""
+        return scrub(text, self._known())
+
     def _run(self, ask: Ask, index: int, done: _Inbox) -> None:
         try:
             self._inject("before", ask.plugin, ask.verb)
@@ -101,7 +121,10 @@ class Fence:
             done.put(index, answer)
 
     def _judge(self, ask: Ask, raw: Any) -> Result:
-        secrets = {*self._known(), *_values(ask.request)}
+        values = frozenset(_values(ask.request, ask.public) | _values(raw, ask.public))
+        return replace(self._outcome(ask, raw, {*self._known(), *values}), values=values)
+
+    def _outcome(self, ask: Ask, raw: Any, secrets: set[str]) -> Result:
         if raw is _TIMED_OUT:
             text = f"{ask.plugin}: {ask.verb} did not answer within {ask.within_s:g} s"
             return Result(outcome=_lost(ask.verb), why=text, code="deadline", overran=True)
@@ -115,7 +138,10 @@ class Fence:
         if not _known_words(raw):
             text = f"{ask.plugin}: {ask.verb} answered with a word that this version does not know"
             return Result(outcome=_lost(ask.verb), why=text, code="bad-answer")
-        return Result(outcome="done", answer=raw)
+        if ask.verb not in _ANSWERS:
+            return Result(outcome="done", answer=raw)
+        odd = _odd(raw)
+        return Result(outcome="done", answer=_with(_cleaned(raw, secrets), dict.fromkeys(odd)), odd=odd)
 
 
 _TIMED_OUT = object()
@@ -169,6 +195,38 @@ def _known_words(answer: Any) -> bool:
     return not isinstance(answer, SettleResponse) or isinstance(answer.outcome, Settled)
 
 
+def _cleaned(answer: Any, secrets: set[str]) -> Any:
+    """The answer without values in its words; its bundles are left alone."""
+    if isinstance(answer, tuple | list):
+        return tuple(_cleaned(one, secrets) for one in answer)
+    if not is_dataclass(answer) or isinstance(answer, type):
+        return answer
+    return _with(answer, {name: _member(name, value, secrets) for name, value in _members(answer).items()})
+
+
+def _member(name: str, value: Any, secrets: set[str]) -> Any:
+    return scrub(value, secrets) if name in TEXTS and isinstance(value, str) else _cleaned(value, secrets)
+
+
+def _members(answer: Any) -> dict[str, Any]:
+    return {one.name: getattr(answer, one.name) for one in fields(answer)}
+
+
+def _with(answer: Any, members: Mapping[str, Any]) -> Any:
+    changed = {name: value for name, value in members.items() if value is not getattr(answer, name)}
+    return replace(answer, **changed) if changed else answer
+
+
+def _odd(answer: Any) -> Mapping[str, str]:
+    """The expiries that no calendar has, by name. What is no number may be anything, a value too: it is not shown."""
+    absurd = {
+        name: value
+        for name, value in _members(answer).items()
+        if name in EXPIRIES and value is not None and not plausible(value)
+    }
+    return {name: f"{value:g}" if isinstance(value, int | float) else "no number" for name, value in absurd.items()}
+
+
 def _lost(verb: str) -> str:
     return "doubt" if verb in MUTATING else "not_sent"
 
@@ -190,16 +248,16 @@ def _failed(ask: Ask, error: Exception, secrets: Iterable[str]) -> Result:
     return Result(outcome=_lost(ask.verb), why=why, code="plugin-raised")
 
 
-def _values(request: Any) -> set[str]:
-    """All secret values that travel in a request."""
+def _values(request: Any, public: frozenset[str]) -> set[str]:
+    """All secret values that travel in a request or an answer; of bundles, but what their `public` fields hold."""
     if isinstance(request, Secret):
         return {request.reveal()}
     if isinstance(request, Bundle):
-        return set(request.reveal().values())
+        return {text for name, text in request.reveal().items() if name not in public}
     if isinstance(request, Mapping):
-        return {value for inner in request.values() for value in _values(inner)}
-    if isinstance(request, tuple):
-        return {value for inner in request for value in _values(inner)}
+        return {value for inner in request.values() for value in _values(inner, public)}
+    if isinstance(request, tuple | list):
+        return {value for inner in request for value in _values(inner, public)}
     if is_dataclass(request) and not isinstance(request, type):
-        return {value for f in fields(request) for value in _values(getattr(request, f.name))}
+        return {value for inner in _members(request).values() for value in _values(inner, public)}
     return set()

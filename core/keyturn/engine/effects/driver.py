@@ -30,7 +30,10 @@ REMARKS: contextvars.ContextVar[list[ev.Noted] | None] = contextvars.ContextVar(
 
 
 class Driver:
-    """What every effect works on. Values are kept in memory only as long as the run."""
+    """What every effect works on. Values are kept in memory only as long as the run.
+
+    `public` names the fields whose values are no secret.
+    """
 
     def __init__(self, bench: Bench, job: Job, held: Held) -> None:
         self.bench = bench
@@ -44,6 +47,9 @@ class Driver:
         self.shown = Bundle()
         self.waits_for = ""
         self._bundles: dict[str, Bundle] = {}
+        self._odd: set[tuple[str, str]] = set()
+        self.public = frozenset(one.name for one in job.traits.fields if not one.sensitive)
+        self._source_state: SecretState | None = None
 
     @property
     def rotation(self) -> RotationState:
@@ -69,7 +75,8 @@ class Driver:
     def append(self, *bodies: ev.Body, rotation: str | None = None) -> None:
         """Journal these events in one transaction, fold them, tell of them. Raises LeaseLost."""
         rotation_id = rotation or (self.state.rotation.id if self.state.rotation else None)
-        noted, self.remarks = tuple(self.remarks), []
+        noted = [self._clean(one) for one in self.remarks]
+        del self.remarks[: len(noted)]  # a call that is still under way goes on adding
         begins = next((number for number, body in enumerate(bodies) if isinstance(body, ev.Started)), len(bodies))
         before = self.state.rotation.id if self.state.rotation else rotation_id
         drafts = [ev.draft(body, before) for body in (*noted, *bodies[:begins])]
@@ -80,6 +87,11 @@ class Driver:
         for body in (*noted, *bodies):
             self.bench.tell(self.job.name, body)
 
+    def _clean(self, remark: ev.Noted) -> ev.Noted:
+        clean = self.bench.fence.clean
+        fields = {name: clean(f"{text}") for name, text in remark.fields.items()}
+        return ev.Noted(event=clean(remark.event), fields=fields)
+
     def _ahead(self, drafts: Sequence[Draft]) -> SecretState:
         """The state as it will be, for the summary row that is stored in the same transaction."""
         events = ev.foretold(self.job.name, drafts, after=self.state.seq, at=self.now(), operator=self.bench.operator)
@@ -87,14 +99,29 @@ class Driver:
 
     def ask(self, asks: Sequence[Ask], landed: Callable[[int, Result], None] | None = None) -> list[Result]:
         """Call plugins side by side through the fence; an overrun makes this process leave the subject alone."""
+
+        def arrived(index: int, result: Result) -> None:
+            self.bench.values.update(result.values)
+            self._remark_odd(asks[index], result)
+            if landed:
+                landed(index, result)
+
         token = REMARKS.set(self.remarks)
         try:
-            results = self.bench.fence.call_all(asks, landed)
+            results = self.bench.fence.call_all(asks, arrived)
         finally:
             REMARKS.reset(token)
         if any(result.overran for result in results):
             self.looks = replace(self.looks, overran=True)
         return results
+
+    def _remark_odd(self, ask: Ask, result: Result) -> None:
+        """What no calendar has counts as unknown; the operator hears of it, once a run."""
+        for name, said in result.odd.items():
+            if (ask.plugin, name) not in self._odd:
+                self._odd.add((ask.plugin, name))
+                told = {"plugin": ask.plugin, "verb": ask.verb, name: said}
+                self.remarks.append(ev.Noted(event="expiry-implausible", fields=told))
 
     def bundle(self, version_id: str) -> Bundle | None:
         """A version's value, from memory or the escrow."""
@@ -120,7 +147,11 @@ class Driver:
     def remember(self, version_id: str, bundle: Bundle) -> None:
         """Have a value at hand for this run; from now on the fence takes it out of every message."""
         self._bundles[version_id] = bundle
-        self.bench.values.update(bundle.reveal().values())
+        self._hide(bundle)
+
+    def _hide(self, bundle: Bundle) -> None:
+        """Public fields stay in messages; a source's too, where they have the name of one of ours."""
+        self.bench.values.update(text for name, text in bundle.reveal().items() if name not in self.public)
 
     def fingerprints(self, bundle: Bundle) -> dict[str, str]:
         """The keyed fingerprints of a bundle's fields."""
@@ -142,17 +173,26 @@ class Driver:
             deadline_at=self.now() + within_s,
             target=self.job.secret.target,
             compromised=bool(rotation and rotation.compromised),
-            source=self._source(),
+            source=self.source(),
         )
 
-    def _source(self) -> Version | None:
+    @property
+    def source_state(self) -> SecretState | None:
+        """What the journal says of the secret that this one is derived from, as last read."""
+        return self._source_state
+
+    def source(self) -> Version | None:
         """The current version of the secret that this one is derived from, with its value from the escrow."""
         name = self.job.secret.source
-        current = fold(name, self.bench.journal.events(name)).current if name else None
-        if name is None or current is None:
+        if name is None:
+            return None
+        before = self._source_state or SecretState(secret=name)
+        self._source_state = fold(name, self.bench.journal.events(name, after=before.seq), before)
+        current = self._source_state.current
+        if current is None:
             return None
         bundle = self.bench.escrow.open_version(name, current.id) or Bundle()
-        self.bench.values.update(bundle.reveal().values())
+        self._hide(bundle)
         return Version(id=current.id, number=current.number, slot=current.slot, handle=current.handle, bundle=bundle)
 
     def sink_call(self, sink: BoundSink) -> SinkCall:
@@ -167,9 +207,21 @@ class Driver:
     def ask_provider(self, verb: str, request: object, within_s: float) -> Ask:
         """One provider call."""
         return Ask(
-            plugin=self.job.account.name, target=self.job.provider, verb=verb, request=request, within_s=within_s
+            plugin=self.job.account.name,
+            target=self.job.provider,
+            verb=verb,
+            request=request,
+            within_s=within_s,
+            public=self.public,
         )
 
     def ask_sink(self, sink: BoundSink, verb: str, request: object) -> Ask:
         """One sink call."""
-        return Ask(plugin=sink.key, target=sink.target, verb=verb, request=request, within_s=self.bench.limits.call_s)
+        return Ask(
+            plugin=sink.key,
+            target=sink.target,
+            verb=verb,
+            request=request,
+            within_s=self.bench.limits.call_s,
+            public=frozenset(stored for stored, source in sink.fields.items() if source in self.public),
+        )

@@ -185,10 +185,14 @@ class Version:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something a check found. `fatal` ones refuse a rotation; `passing` ones may clear up by themselves."""
+    """Something a check found. `fatal` ones refuse a rotation; `passing` ones may clear up by themselves.
+
+    `again_s` is how long a run waits before it asks again (a login that is refused too often may be locked); seconds.
+    """
 
     code: str
     text: str
     fatal: bool = True
     passing: bool = False
     hint: str = ""
+    again_s: float = 0.0

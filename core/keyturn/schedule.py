@@ -272,9 +272,11 @@ def _start(policy: RotatePolicy, facts: ScheduleFacts, occurrence: _Occurrence) 
 
 
 def _latest(facts: ScheduleFacts, occurrence: _Occurrence) -> float:
-    """The latest start that leaves a margin before the expiry; infinite where no expiry follows the occurrence."""
-    if facts.expires_at is None or occurrence.at >= facts.expires_at:
+    """The latest start that leaves a margin before the expiry: at once, where that is over; infinite without one."""
+    if facts.expires_at is None:
         return math.inf
+    if occurrence.at >= facts.expires_at:
+        return occurrence.at
     return facts.expires_at - min((facts.expires_at - occurrence.at) / 2, DAY_S)
 
 

@@ -82,6 +82,8 @@ def _overlap(traits: Traits) -> list[str]:
         found.append("where old and new coexist, the old one must be revocable, or end by its own expiry")
     if traits.own_expiry and (traits.dies_by_issue or traits.revoke is not Revoke.NONE):
         found.append("own_expiry is for versions that neither issue nor a call can end")
+    if traits.own_expiry and not traits.derived_s:
+        found.append("own_expiry needs derived_s: the longest life of a version that does not say when it ends")
     if traits.grace_max_s and not traits.dies_by_issue:
         found.append("grace_max_s is for vendors where issue ends the old version")
     if traits.answer_is_commit and traits.coexist:

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from engine.short_kit import DAY, NAME, VENDORS, MeanVendor, Ran, Town
@@ -25,9 +26,13 @@ from keyturn.api import (
 )
 from keyturn.testing.fakes import grace
 from keyturn.testing.fakes.options import GraceAccount
+from keyturn.testing.fakes.world import Credential
+from keyturn.testing.rig import Rig
 
 PLUGIN_FILE = "from engine.outside_kit import keyturn_plugin\n"
 WEEK = 7 * DAY
+LAG = 600.0
+FIXED = "fiu-demo"
 EXPIRED = Problem(
     code="user-refused", text="the designated user is refused", hint="reset the password, then: keyturn run"
 )
@@ -79,7 +84,10 @@ def _load() -> Any:
 
 def _traits(_account: GraceAccount, _target: Any) -> Traits:
     return Traits(
-        fields=(Field(name="entity_id", by=Maker.FIXED, value="fiu-demo"), Field(name=grace.FIELD, by=Maker.VENDOR)),
+        fields=(
+            Field(name="entity_id", by=Maker.FIXED, value=FIXED, sensitive=False),
+            Field(name=grace.FIELD, by=Maker.VENDOR),
+        ),
         live_max=1,
         grace_s=0.0,
         repeat=Repeat.DESTROYS,
@@ -146,3 +154,29 @@ class Watched(Town):
         found["plugins"] = ["watched.py"]
         found["providers"]["vendor"]["kind"] = "watched"
         return found
+
+
+class LaggingVendor(grace.GraceVendor):
+    """Its read is served by a copy that hears of each reset `read_lag_s` later; `blank`: it shows an empty value."""
+
+    read_lag_s = 0.0
+    blank = False
+
+    def newest(self, owner: str) -> Credential | None:
+        """What a read shows now."""
+        if self.blank:
+            return Credential(
+                handle="", owner=owner, fields={grace.FIELD: ""}, born_at=0.0, ends_at=self.clock.now() + DAY
+            )
+        heard = self.clock.now() - self.read_lag_s
+        shown = [one for one in self.credentials if one.owner == owner and one.born_at <= heard]
+        return shown[-1] if shown and self.read_lag_s else super().newest(owner)
+
+
+def lagging(folder: Path, **account: Any) -> tuple[Rig, LaggingVendor]:
+    """Version 1 is adopted, long ago."""
+    rig = Rig(folder=folder, fake="grace", account=account)
+    rig.vendor = vendor = LaggingVendor(rig.clock, account)
+    rig.adopt()
+    rig.clock.advance(DAY)
+    return rig, vendor

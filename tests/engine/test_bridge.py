@@ -128,6 +128,7 @@ def test_a_bridge_that_became_old_before_the_reset_is_made_anew(tmp_path: Path) 
     assert entity.vendor.newest("main").born_at - minted(entity)[-1] < 60  # type: ignore[union-attr]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_any_journal_write_of_both_it_ends_well_with_one_reset_and_a_token_that_works(
     tmp_path: Path, when: Any

@@ -131,6 +131,7 @@ def test_an_answer_without_a_secret_is_looked_behind(one: Member, answers: str) 
     recovered(one, old=old)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_any_journal_write_the_next_run_ends_it_with_one_reset(
     tmp_path: Path, when: Literal["before", "after"]

@@ -149,3 +149,27 @@ def test_a_take_over_tells_the_consumers_and_names_those_it_could_not_tell(tmp_p
         ran = one.well("adopt", ENTITY, "--from-vendor")
         assert (tmp_path / "told").read_text() == "2\n"
         assert "not told: gone" in ran.said
+
+
+def test_a_token_whose_source_was_reset_elsewhere_makes_the_source_be_looked_at_and_names_the_way_out(
+    tmp_path: Path,
+) -> None:
+    policies = {ENTITY: {"rotate": {"before_expiry": "5d"}}, TOKEN: {"rotate": {"before_expiry": "80%"}}}
+    with member(tmp_path / "member", secrets=policies) as one:
+        one.begin()
+        one.sim.portal_reset()
+        for _ in range(10):
+            one.clock.advance(HOUR_S)
+            ran = one.keyturn("run")
+        assert ran.code in (3, 8), ran.said
+        assert ADOPT in ran.said, "the secret was looked at, though its check is a week away"
+        assert one.accepted(TOKEN), "there is time left to act"
+        refused = [entry for entry in one.sim.log if entry["event"] == "attempt" and entry["on"] == "entity-token"]
+        assert len([entry for entry in refused if entry["status"] == 401]) <= 4, "the dead secret is not sent hourly"
+        assert len(one.alerts) <= 3, one.alerts
+        before = one.served(TOKEN)
+        one.well("adopt", ENTITY, "--from-vendor")
+        one.well("run")
+        assert one.served(TOKEN) != before, "the very next run, whatever was to be waited for"
+        assert one.accepted()
+        assert one.served(TOKEN)["entity_id"] == one.served()["entity_id"]

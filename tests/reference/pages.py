@@ -99,7 +99,7 @@ def _each(texts: Iterable[str]) -> str:
 
 # Exit codes
 
-ATTENTION = "attention: overdue, unmanaged, or paused past its date"
+ATTENTION = "attention: a problem, a short life, overdue, unmanaged, or paused past its date"
 DETAILED: Mapping[int, str] = {
     shared.NOTHING_DUE: "with `--detailed-exitcode`: nothing was due",
     shared.HOLDING: "with `--detailed-exitcode`: holding or waiting",

@@ -62,8 +62,9 @@ Exit codes:
   0  done, nothing due, or holding as planned    5  stuck: a person must act
   1  a bug in Keyturn or a plugin                6  unfinished: the next run goes on
   2  command line or configuration is wrong      7  another runner holds it
-  3  refused before anything was changed         8  attention: overdue, unmanaged
-  4  failed and undone: the old version is good     or paused past its date
+  3  refused before anything was changed         8  attention: overdue, unmanaged,
+  4  failed and undone: the old version is good     a problem, a short life,
+                                                    or paused past its date
 """
 
 

@@ -66,6 +66,7 @@ class Estate:
     tell: Callable[[str, ev.Body], None] = lambda *_: None
     _open: ExitStack = field(default_factory=ExitStack)
     _made: dict[tuple[Kind, str], Any] = field(default_factory=dict)
+    _values: set[str] = field(default_factory=set, repr=False)
 
     @cached_property
     def journal(self) -> Journal:
@@ -90,6 +91,12 @@ class Estate:
     def _resolver_of_the_bench(self) -> Resolver:
         """For journal and escrow, which are opened before any sink can be."""
         return Resolver(self.configuration.folder)
+
+    def _resolve(self, reference: str) -> Secret:
+        """The value behind a reference, for a plugin or a consumer; the fence takes it out of every message."""
+        found = self.resolver.resolve(reference)
+        self._values.add(found.reveal())
+        return found
 
     def _read_field(self, sink: str, path: str, field: str) -> Secret:
         """One field of what a sink serves, for `SINK:PATH#FIELD`. Raises NotSent."""
@@ -118,7 +125,6 @@ class Estate:
         """What all secrets share."""
         escrow = self.configuration.escrow
         answers = Answers()
-        values: set[str] = set()
         bench = Bench(
             journal=self.journal,
             escrow=Escrow(
@@ -128,15 +134,15 @@ class Estate:
                 self.journal.now,
             ),
             clock=self.clock,
-            fence=Fence(lambda: tuple(values), self.wiring.inject),
-            resolve=self.resolver.resolve,
-            notifier=Notifier(self.resolver.resolve),
+            fence=Fence(lambda: tuple(self._values), self.wiring.inject),
+            resolve=self._resolve,
+            notifier=Notifier(self._resolve),
             renewer=Renewer(lambda: self.bench, self.job),
             runner=runner_id(),
             operator=self.operator,
             entropy=os.urandom,
             answers=answers,
-            values=values,
+            values=self._values,
             limits=self.wiring.limits or self._limits(),
             tell=self.tell,
         )
@@ -219,7 +225,7 @@ class Estate:
 
     def _make(self, account: Account) -> Any:
         context = PluginContext(
-            resolver=self.resolver.resolve,
+            resolver=self._resolve,
             now=self.bench.journal.now,
             wait=self.clock.wait,
             fingerprint=self.bench.escrow.fingerprint,

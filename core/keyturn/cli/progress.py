@@ -191,7 +191,7 @@ def _mark(body: ev.Body) -> str:
         return "bad"
     if isinstance(body, ev.Ended):
         return {"done": "done", "superseded": ""}.get(body.outcome, "bad")
-    return "done" if isinstance(body, ev.Adopted | ev.Repaired | ev.Acknowledged) else ""
+    return "done" if isinstance(body, ev.Adopted | ev.Repaired | ev.Told | ev.Acknowledged) else ""
 
 
 def said(body: ev.Body) -> str:
@@ -238,6 +238,13 @@ def _checked(body: ev.Checked) -> str:
     return f"looked at: {', '.join(one['code'] for one in body.problems) or 'all is well'}"
 
 
+def _told(body: ev.Told) -> str:
+    """What became of the announcement of an adopted version."""
+    return (
+        f"announce: {body.consumer} is not told: {body.reason}" if body.reason else f"announce: done at {body.consumer}"
+    )
+
+
 def _acknowledged(body: ev.Acknowledged) -> str:
     return f"acknowledgement of {body.consumer} {'waived' if body.waived else 'recorded'}"
 
@@ -268,6 +275,7 @@ _LINES: dict[type[ev.Body], Callable[[Any], str]] = {
     ev.Paused: lambda body: f"paused until {iso(body.until)}" if body.until else "no longer paused",
     ev.Dropped: lambda body: f"dropped from this rotation: {body.what}",
     ev.Repaired: lambda body: f"repaired: {body.target}",
+    ev.Told: _told,
     ev.Alerted: lambda body: f"alert sent: {body.text}",
     ev.Noted: _noted,
 }

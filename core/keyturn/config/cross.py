@@ -1,4 +1,4 @@
-"""What no single entry can tell: subjects and places used twice, and circles of references and of `after`."""
+"""What no single entry can tell: subjects and places used twice, values derived elsewhere, circles."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from keyturn.config.accounts import KINDS, Work
 from keyturn.config.model import ManagedSecret, UsedReference
 from keyturn.config.places import place_of, subject_of
 from keyturn.config.problems import Path, suggestion
+from keyturn.config.secrets import source_path
 from keyturn.references import SINK_REFERENCE, sink_of
 
 Node = tuple[str, str]
@@ -55,7 +56,20 @@ def check_after(work: Work, managed: Iterable[ManagedSecret]) -> None:
                 work.problems.add(
                     "unknown-secret", f"secret {other} is not configured", path, hint=suggestion(other, secrets)
                 )
-    _refuse_circles(work, graph, "after-cycle", "comes after itself")
+    hint = "take one of them out of after: (or of what it is derived from)"
+    _refuse_circles(work, graph, "after-cycle", "comes after itself", hint)
+
+
+def check_sources(work: Work, managed: Iterable[ManagedSecret]) -> None:
+    """A value never travels to another account than its own, as it would where something is derived from it there."""
+    for one in managed:
+        other = work.section("secrets").get(one.source or "", {}).get("provider")
+        if not one.source or not isinstance(other, str) or other == one.provider:
+            continue
+        message = f"{one.source}, which it is derived from, is on another account: its value would travel there"
+        hint = f"let both have the same provider: {one.provider} or {other}"
+        where = source_path(work, one.source, ("secrets", one.name, "target"))
+        work.problems.add("source-elsewhere", message, where, hint=hint)
 
 
 def check_bridges(work: Work, managed: Iterable[ManagedSecret]) -> None:
@@ -105,7 +119,7 @@ def check_credentials(work: Work, secrets: Iterable[ManagedSecret]) -> None:
         needs = graph.setdefault(reader, set())
         needs.add(("sinks", sink))
         needs.update(("secrets", one.name) for one in managed if _publishes(work, one, sink, reference))
-    _refuse_circles(work, graph, "credential-cycle", "needs a credential that only it can publish")
+    _refuse_circles(work, graph, "credential-cycle", "needs a credential that only it can publish", OTHER_KIND)
 
 
 def _account_of(reference: UsedReference) -> Node | None:
@@ -131,7 +145,10 @@ def _publishes(work: Work, secret: ManagedSecret, sink: str, reference: UsedRefe
     return any(binding.subject == wanted for binding in secret.sinks)
 
 
-def _refuse_circles(work: Work, graph: Mapping[Node, set[Node]], code: str, what: str) -> None:
+OTHER_KIND = "give one of them a reference of another kind"
+
+
+def _refuse_circles(work: Work, graph: Mapping[Node, set[Node]], code: str, what: str, hint: str) -> None:
     """A problem at each entry of every circle, one circle after the other."""
     left = {node: set(needs) for node, needs in graph.items()}
     while True:
@@ -143,5 +160,5 @@ def _refuse_circles(work: Work, graph: Mapping[Node, set[Node]], code: str, what
             return
         around = " <- ".join(f"{section.removesuffix('s')} {name}" for section, name in circle)
         for node in sorted(set(circle)):
-            work.problems.add(code, f"{what}: {around}", node, hint="give one of them a reference of another kind")
+            work.problems.add(code, f"{what}: {around}", node, hint=hint)
             left.pop(node, None)

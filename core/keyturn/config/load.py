@@ -40,6 +40,7 @@ def load(source: Source, find: Find) -> Configuration:
     cross.check_subjects(work, managed)
     cross.check_places(work, managed)
     cross.check_after(work, managed)
+    cross.check_sources(work, managed)
     cross.check_bridges(work, managed)
     cross.check_references(work)
     cross.check_credentials(work, managed)

@@ -24,6 +24,7 @@ SECTIONS = {"providers": "provider", "sinks": "sink", "secrets": "secret"}
 VALUE_ERROR = "Value error, "
 SHOWN_MAX = 100
 AS_MAP = "write its keys below it, each as key: value"
+AS_LIST = "write it in brackets: [one] or [one, another]"
 AS_SCHEMA = "keyturn schema shows what it may be"
 RENAME = "write another name"
 
@@ -151,6 +152,8 @@ class Problems:
         elif error["type"] == "missing":
             key = str(error["loc"][-1])
             self.add("missing-key", f"{key} is missing", path + inner, hint=f"add {key}:")
+        elif error["type"] in ("tuple_type", "list_type"):
+            self.add("bad-value", "expected a list", path + inner, hint=AS_LIST)
         else:
             text = error["msg"].removeprefix(VALUE_ERROR)
             self.add("bad-value", text[:1].lower() + text[1:], path + inner, hint=AS_SCHEMA)

@@ -193,11 +193,23 @@ def _source(work: Work, account: Account | None, target: Any, name: str, path: P
         return None
     ask, where = account.plugin.source, (*path, "target")
     source = work.ask_pure(account.plugin, "source", lambda: ask(account.options, target), where)
+    if not isinstance(source, str):
+        return None
     others = [other for other in work.section("secrets") if other != name]
-    if source is not None and source not in others:
+    place, hint = source_path(work, source, where), suggestion(source, others)
+    if source == name:
+        work.problems.add("source-itself", "it is derived from itself", place, hint=hint)
+    elif source not in others:
         text = f"its value comes from secret {source}, which is not configured"
-        work.problems.add("unknown-secret", text, where, hint=suggestion(str(source), others))
-    return source if isinstance(source, str) else None
+        work.problems.add("unknown-secret", text, place, hint=hint)
+    return source
+
+
+def source_path(work: Work, source: str, target: Path) -> Path:
+    """Where the target names the secret that it is derived from: its key, where exactly one holds that name."""
+    data = work.section("secrets")[str(target[1])].get("target")
+    keys = [key for key, value in data.items() if value == source] if isinstance(data, dict) else []
+    return (*target, keys[0]) if len(keys) == 1 else target
 
 
 def _bindings(work: Work, data: Mapping[str, Any], traits: Traits | None, path: Path) -> Iterator[Binding]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from keyturn.engine.bench import Bench
 from keyturn.engine.decisions.actions import ProbeNow
-from keyturn.engine.decisions.guards import judge_proof
 from keyturn.engine.decisions.looks import DECOY, SinkLook
 from keyturn.engine.effects.driver import Driver
 from keyturn.engine.effects.leases import holding
@@ -17,21 +16,24 @@ from keyturn.engine.entry import carry_on, claim_subject, given_up, refusal, ref
 from keyturn.engine.job import BoundSink, Job
 from keyturn.engine.loop import Outcome
 from keyturn.engine.operator import WAIT_S, quiet
-from keyturn.engine.preflight import current_value, not_asked, unseen
+from keyturn.engine.preflight import not_asked, unseen
 from keyturn.engine.record import events as ev
-from keyturn.engine.record.receipt import ended
 from keyturn.engine.record.state import VersionState
-from keyturn.engine.serving import bring_up, not_all
+from keyturn.engine.serving import bring_up, journal_behind, not_all
+from keyturn.engine.takeover import taken_over
 from keyturn.errors import RefusedError, StuckError
 from keyturn.mint import given
 from keyturn.model import Problem, Revoke, Verdict
 from keyturn.plugins.provider import InspectResponse
 from keyturn.plugins.sink import ReadRequest
 from keyturn.secret import Bundle
-from keyturn.states import Move
+from keyturn.steps import Step
 
 PENDING_FOREIGN = frozenset({"pending-foreign", "sink-pending-foreign"})
 """What stops a rotation and no adoption: a lost journal may have left it, and nothing pending is touched."""
+
+HEARS_LATE_S = 3600.0
+"""How long an endpoint may refuse what the vendor has just made before that counts as a fault of the value."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,21 +59,25 @@ def adopt(bench: Bench, job: Job, adoption: Adoption) -> Outcome:
             return _label(driver, f"version {driver.state.current.number} is current already")
         given_up = _given_up(driver)
         found = _vendor(driver)
+        broken = tuple(problem for problem in found.problems if problem.fatal)
+        if broken:
+            raise refusal(job.name, broken)
         bundle = _value(driver, adoption, found)
         version_id = driver.new_id()
         driver.remember(version_id, bundle)
         looks = look_at_sinks(driver, [sink.key for sink in job.sinks])
-        problems = [*_handle_problems(driver, adoption, found), *_sink_problems(driver, bundle, looks)]
+        problems = [*_older_copy(driver, looks), *_put_back(driver, bundle), *_handle_problems(driver, adoption, found)]
+        problems += _sink_problems(driver, bundle, looks)
         problems += _value_problems(driver, adoption, found, version_id)
-        fatal = [problem for problem in (*found.problems, *problems) if problem.fatal]
+        fatal = tuple(problem for problem in problems if problem.fatal)
         if fatal:
-            raise refusal(job.name, tuple(fatal))
+            raise refusal(job.name, fatal)
         known = _known_already(driver, bundle)
         if known:
             return known
         claim_subject(driver, found.subject)
         driver.keep(version_id, bundle)
-        driver.append(*_taken_over(driver, given_up, _adopted(driver, adoption, found, version_id), found.endpoints))
+        driver.append(*taken_over(driver, given_up, _adopted(driver, adoption, found, version_id), found.endpoints))
         return _published(driver)
 
 
@@ -87,6 +93,7 @@ def _adopted(driver: Driver, adoption: Adoption, found: InspectResponse, version
         expires_at=found.expires_at,
         how=f"from sink {adoption.sink}" if adoption.sink else given,
         sinks=tuple(sink.key for sink in driver.job.sinks if sink.stored(bundle)) if driver.state.current else (),
+        tell=tuple(one.name for one in driver.job.consumers if one.announce) if driver.state.current else (),
     )
 
 
@@ -96,17 +103,17 @@ def _published(driver: Driver) -> Outcome:
     number = driver.state.current.number if driver.state.current else 1
     text = f"adopted as version {number}" + (f" in place of version {max(olds)}" if olds else "")
     try:
-        done = _label(driver, f"{text}; it is not rotated by that")
+        return _label(driver, f"{text}; it is not rotated by that")
     except (RefusedError, StuckError) as error:
         raise not_all(driver, [error], f"{text}, but not every sink has it") from None
-    deaf = announced(driver) if olds else []
-    return replace(done, text=f"{done.text}; not told: {'; '.join(deaf)}") if deaf else done
 
 
 def _label(driver: Driver, text: str) -> Outcome:
-    """Write the version's id into sinks that hold the value without it, an older one of ours, or nothing."""
+    """Write the version's id into sinks that hold the value without it, an older one, or nothing; then tell of it."""
     bring_up(driver)
-    return quiet(driver.job, text, f"keyturn plan {driver.job.name}")
+    deaf = announced(driver)
+    said = f"{text}; not told: {'; '.join(deaf)}" if deaf else text
+    return quiet(driver.job, said, f"keyturn {'run' if deaf else 'plan'} {driver.job.name}")
 
 
 # Over a current version, where somebody else's issue has ended it
@@ -127,6 +134,7 @@ def _known_already(driver: Driver, bundle: Bundle) -> Outcome | None:
         return carry_on(driver)
     if state.current is None or not _has(driver, state.current, bundle):
         return None
+    driver.keep(state.current.id, bundle)  # it may have been lost everywhere but at the vendor
     said = _label(driver, f"version {state.current.number} is current already, with this very value")
     return replace(said, next=f"keyturn resume {name}") if state.rotation and state.rotation.open else said
 
@@ -135,42 +143,27 @@ def _has(driver: Driver, version: VersionState, bundle: Bundle) -> bool:
     return driver.fingerprints(bundle).items() <= version.fingerprints.items()
 
 
-def _taken_over(
-    driver: Driver, way: tuple[ev.Body, ...], adopted: ev.Adopted, endpoints: tuple[str, ...]
-) -> list[ev.Body]:
-    """The adoption, with the end of what it replaces: rotation and versions, which the vendor has ended."""
-    state, bodies = driver.state, list(way)
-    if state.rotation and state.rotation.open and not any(isinstance(body, ev.Ended) for body in way):
-        bodies.append(ended(state, "superseded", f"by the adoption of version {adopted.number}"))
-    bodies += [ev.Moved(version=state.current.id, move=Move.REPLACE.value)] if state.current else []
-    bodies.append(adopted)
-    stranded = [body.version for body in way if isinstance(body, ev.Moved) and body.move == Move.STRAND]
-    ids = [*([state.current.id] if state.current else []), *(old.id for old in state.previous), *stranded]
-    bodies += [ev.Moved(version=id_, move=Move.RETIRE.value) for id_ in ids]
-    return bodies + _proofs(driver, [v for id_ in ids if (v := state.versions[id_]).published], adopted, endpoints)
+def _older_copy(driver: Driver, looks: Mapping[str, SinkLook]) -> Iterator[Problem]:
+    """Whether a place shows that this journal is an older copy: what it does not know may be a version of its own.
+
+    A secret that was renamed looks so too, and has no current version yet.
+    """
+    ahead = next((key for key, look in looks.items() if look.ahead), None)
+    if ahead and driver.state.current:
+        yield journal_behind(ahead)
 
 
-def _proofs(
-    driver: Driver, olds: Sequence[VersionState], adopted: ev.Adopted, endpoints: tuple[str, ...]
-) -> list[ev.Body]:
-    """What each endpoint shows of the old versions now (P7); where it shows nothing, the vendor's word stands."""
-    current, value = driver.state.current, current_value(driver)
-    if current and value:
-        driver.remember(current.id, value)
-    probe(driver, ProbeNow(pairs=tuple((old.id, endpoint) for old in olds for endpoint in endpoints)))
-    rotation = driver.state.rotation
-    asked = dict.fromkeys((*endpoints, *(rotation.plan.endpoints if rotation else ())))
-    return [_proof(driver, old, adopted.version, endpoint) for old in olds for endpoint in asked]
-
-
-def _proof(driver: Driver, old: VersionState, new_id: str, endpoint: str) -> ev.Proved:
-    seen = {id_: driver.looks.verdict(id_, endpoint, since=0.0) for id_ in (old.id, new_id, DECOY)}
-    with_decoy = driver.job.traits.decoy
-    proof = judge_proof(old=seen[old.id], new=seen[new_id], decoy=seen[DECOY], with_decoy=with_decoy, time_left=True)
-    if proof.verdict == "dead":
-        return ev.Proved(version=old.id, endpoint=endpoint, verdict="dead", why=proof.why)
-    why = f"the vendor ends it when it makes another one; {proof.why}"
-    return ev.Proved(version=old.id, endpoint=endpoint, verdict="by-contract", why=why)
+def _put_back(driver: Driver, bundle: Bundle) -> Iterator[Problem]:
+    """What one of our own later versions has replaced is not put back: whoever shows it has not heard of that yet."""
+    state, name = driver.state, driver.job.name
+    older = [v for v in state.versions.values() if v.published and v is not state.current and _has(driver, v, bundle)]
+    if state.current and older and not _has(driver, state.current, bundle):
+        yield Problem(
+            code="version-replaced",
+            text=f"this is the value of version {older[-1].number}, which version {state.current.number} replaced",
+            hint=f"what the vendor shows may lag behind: keyturn check --online {name} later; "
+            f"if version {state.current.number} stays refused: keyturn rotate {name} --current-dead --reason TEXT",
+        )
 
 
 # What is there
@@ -194,10 +187,18 @@ def _value(driver: Driver, adoption: Adoption, found: InspectResponse) -> Bundle
         raise RefusedError(
             "adopt-incomplete",
             f"no value was found for {', '.join(missing)}",
-            hint="name a sink that holds all fields, or give them with --from-stdin",
+            hint=_instead(driver, adoption),
             place=driver.job.name,
         )
     return Bundle(fixed).with_(bundle)
+
+
+def _instead(driver: Driver, adoption: Adoption) -> str:
+    if adoption.from_vendor and driver.job.traits.dies_by_issue and driver.state.current is None:
+        return f"if the vendor holds none yet: keyturn rotate {driver.job.name} --first"
+    if adoption.from_vendor and driver.job.traits.own_expiry:
+        return f"keyturn rotate {driver.job.name} --first"
+    return "name a sink that holds all fields, or give them with --from-stdin"
 
 
 def _read_sinks(driver: Driver, name: str | None) -> Bundle:
@@ -282,10 +283,21 @@ def _other_way(driver: Driver, adoption: Adoption, verdict: Verdict, version_id:
     """What to do where the value is not accepted: one that the vendor itself holds can only be replaced."""
     if not adoption.from_vendor or verdict is not Verdict.REFUSED:
         return "adopt the value that the vendor accepts"
-    ours = driver.state.knows(driver.fingerprints(driver.bundle(version_id) or Bundle()))
+    bundle = driver.bundle(version_id) or Bundle()
+    if _just_issued(driver, bundle):
+        return f"keyturn resume {driver.job.name}"
+    ours = driver.state.knows(driver.fingerprints(bundle))
     mode = "--current-dead" if driver.state.current else "--first"
     force = "" if ours and driver.state.current else " --force"
     return f"keyturn rotate {driver.job.name} {mode}{force} --reason TEXT"
+
+
+def _just_issued(driver: Driver, bundle: Bundle) -> bool:
+    """Whether it is the value of a rotation in flight that no endpoint may have heard of yet."""
+    rotation = driver.state.rotation
+    if rotation is None or not rotation.open or rotation.issued_at is None or Step.VERIFY in rotation.done:
+        return False
+    return _has(driver, driver.to, bundle) and driver.now() < rotation.issued_at + HEARS_LATE_S
 
 
 def repair(bench: Bench, job: Job, *, sink: str | None = None) -> Outcome:

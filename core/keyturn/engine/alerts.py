@@ -61,6 +61,7 @@ def alerts_due(one: Standing) -> tuple[Finding, ...]:
     found = [
         _stuck(row),
         *_problems(row),
+        _leaked(name, row),
         _hold_max(name, row, now),
         _unmanaged(row, one.begin),
         _short(name, row, due, now),
@@ -84,17 +85,34 @@ def _stuck(row: Summary | None) -> Finding | None:
 
 
 def _problems(row: Summary | None) -> Iterator[Finding]:
-    """What the last look found that refuses a rotation: told once for each code and version."""
+    """What the last look found that refuses a rotation: told once each time that it comes up."""
     state = row.state if row else {}
     for problem in state.get("problems", []):
         if problem["fatal"]:
             yield Finding(
-                key=f"problem:{problem['code']}:{_current(row)}",
+                key=f"problem:{problem['code']}:{problem['since']:.0f}",
                 what="problem",
                 text=f"{problem['text']} [{problem['code']}], seen {iso(state['checked_at'])}",
                 next=problem["hint"],
                 code=problem["code"],
             )
+
+
+def _leaked(name: str, row: Summary | None) -> Finding | None:
+    """A compromised version that the vendor goes on accepting: rotating has not stopped whoever has it."""
+    rotation = row.state.get("rotation") if row else None
+    if row is None or not rotation or not rotation.get("compromised"):
+        return None
+    alive = [v for v in row.state["versions"] if any(one["verdict"] == "accepted" for one in v.get("observed", ()))]
+    if not alive:
+        return None
+    numbers = ", ".join(str(version["number"]) for version in alive)
+    return Finding(
+        key=f"leaked:{rotation['id']}",
+        what="leaked",
+        text=f"compromised, and still accepted by the vendor when last asked: version {numbers}",
+        next=f"have the vendor end it; keyturn status {name} shows how long it may live",
+    )
 
 
 def _hold_max(name: str, row: Summary | None, now: float) -> Finding | None:

@@ -30,6 +30,9 @@ from keyturn.states import State
 AGAIN_S = 3600.0
 """How long after a look that found what refuses a rotation the next one is due."""
 
+TRY_AGAIN_S = 600.0
+"""How long after a refusal by something that does not pass by itself a due rotation is tried again."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
@@ -72,12 +75,17 @@ def check(bench: Bench, job: Job, known_handles: Collection[str]) -> Checked:
     )
 
 
-def look_due(traits: Traits, row: Summary | None, now: float) -> str:
-    """Why a run looks at this secret although nothing is due or in flight; empty where it does not. Pure."""
+def look_due(traits: Traits, row: Summary | None, now: float, distrusted_at: float = 0.0) -> str:
+    """Why a run looks at this secret although nothing is due; empty where it does not, or one is in flight. Pure.
+
+    `distrusted_at` is when a derived secret could not be made (epoch s; 0: never).
+    """
     current = next((v for v in row.state["versions"] if v["state"] == "current"), None) if row else None
-    if row is None or current is None or row.next_at is not None:
+    if row is None or current is None or row.status not in ("current", "holding"):
         return ""
     seen_at = row.state.get("checked_at") or current["since"] or 0.0  # rows of older writers have no `checked_at`
+    if distrusted_at > seen_at:
+        return "a secret derived from it could not be made"
     open_ = any(problem["fatal"] for problem in row.state.get("problems", ()))
     every_s = [*([AGAIN_S] if open_ else []), *([traits.check_every_s] if traits.check_every_s else [])]
     if not every_s or now - seen_at < min(every_s):
@@ -85,13 +93,18 @@ def look_due(traits: Traits, row: Summary | None, now: float) -> str:
     return f"{'problems were' if open_ else 'last'} seen at {iso(seen_at)}"
 
 
-def look(bench: Bench, job: Job, *, lease: Lease | None = None) -> Outcome:
-    """Look at vendor and sinks now, record what refuses a rotation, and change nothing else. Raises HeldElsewhere."""
+def look(bench: Bench, job: Job, *, distrusted_at: float = 0.0, lease: Lease | None = None) -> Outcome:
+    """Look at vendor and sinks now, record what refuses a rotation, and change nothing else. Raises HeldElsewhere.
+
+    `distrusted_at` is as `look_due` takes it.
+    """
     with holding(bench, job.name, lease=lease) as held:
         driver = Driver(bench, job, held)
-        if not look_due(job.traits, summarise(driver.state), driver.now()):
+        if not look_due(job.traits, summarise(driver.state), driver.now(), distrusted_at):
             return Outcome(secret=job.name, status="quiet", text="another runner looked just now")
         found = preflight(driver, Mode.NORMAL)
+        if driver.looks.overran:
+            bench.left_alone.add(job.name)
         note(driver, found.problems, due=True, expires_at=_of_ours(driver, found))
         said = ", ".join(problem.code for problem in found.fatal) or "all is well"
         return Outcome(secret=job.name, status="quiet", text=f"looked at: {said}", next=f"keyturn status {job.name}")
@@ -106,13 +119,18 @@ def _of_ours(driver: Driver, found: Findings) -> float | None:
 
 
 def note(driver: Driver, problems: Iterable[Problem], *, due: bool = False, expires_at: float | None = None) -> None:
-    """Record what was found; without `due` only where other problems are open now: no run tells the same twice."""
+    """Record what was found; without `due` only what is new, or waits to be tried again: nothing is told twice."""
     kept = tuple(
-        {"code": one.code, "text": one.text, "hint": one.hint, "fatal": one.fatal}
+        {"code": one.code, "text": one.text, "hint": one.hint, "fatal": one.fatal, "again_s": _again_s(one)}
         for one in sorted(problems, key=lambda one: not one.fatal)
     )
-    if due or _codes(kept) != _codes(driver.state.problems):
+    if due or any(one["again_s"] for one in kept) or _codes(kept) != _codes(driver.state.problems):
         driver.append(ev.Checked(problems=kept, expires_at=expires_at))
+
+
+def _again_s(problem: Problem) -> float:
+    """How long a run waits before it tries once more what this refused."""
+    return max(problem.again_s, 0.0 if problem.passing or not problem.fatal else TRY_AGAIN_S)
 
 
 def _codes(problems: Iterable[Mapping[str, Any]]) -> set[tuple[str, bool]]:

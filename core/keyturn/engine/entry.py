@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from keyturn.engine.bench import Bench
@@ -10,6 +11,7 @@ from keyturn.engine.checking import note
 from keyturn.engine.decisions.actions import ProbeNow
 from keyturn.engine.effects.driver import Driver
 from keyturn.engine.effects.leases import holding
+from keyturn.engine.effects.sinks import announced
 from keyturn.engine.effects.vendor import probe
 from keyturn.engine.job import Job
 from keyturn.engine.loop import Outcome, drive
@@ -17,14 +19,17 @@ from keyturn.engine.marker import try_places
 from keyturn.engine.plan import Plan, make_plan
 from keyturn.engine.preflight import Findings, freeze, preflight
 from keyturn.engine.record import events as ev
+from keyturn.engine.record.fold import fold
 from keyturn.engine.record.receipt import ended, has_debts
 from keyturn.engine.record.state import SecretState, VersionState
 from keyturn.engine.serving import bring_up
-from keyturn.errors import RefusedError
+from keyturn.errors import RefusedError, StuckError
+from keyturn.expiry import span
 from keyturn.journal.store import Lease
 from keyturn.model import Mode, Problem, Verdict
 from keyturn.secret import Bundle
 from keyturn.states import Move, State
+from keyturn.steps import Step
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,15 +70,41 @@ def rotate(bench: Bench, job: Job, ask: Ask, *, lease: Lease | None = None) -> O
         plan = make_plan(job, driver.state, mode=ask.mode, compromised=ask.compromised)
         _check_plan(driver, plan, ask)
         findings = preflight(driver, ask.mode, knowing=ask.knowing)
-        if ask.scheduled or not findings.fatal:
+        if findings.problems and (ask.scheduled or not findings.fatal):
             note(driver, findings.problems)
         if findings.fatal:
             raise refusal(job.name, findings.fatal)
-        unwritable = try_places(driver, findings.sinks)
-        if unwritable:
-            raise refusal(job.name, unwritable)
+        lacking = tuple(one for one in _unbridged(driver, plan) if one.fatal) or try_places(driver, findings.sinks)
+        if lacking:
+            raise refusal(job.name, lacking)
         _start(driver, plan, findings, ask)
-        return drive(driver)
+        return _noted(driver, drive(driver), ask)
+
+
+def _noted(driver: Driver, outcome: Outcome, ask: Ask) -> Outcome:
+    """Why a scheduled rotation was undone goes on record like what preflight finds: nobody read the answer."""
+    if ask.scheduled and outcome.status == "undone":
+        hint = outcome.next or f"keyturn history {driver.job.name}"
+        note(driver, [Problem(code=outcome.code, text=outcome.text, hint=hint)])
+    return outcome
+
+
+def _unbridged(driver: Driver, plan: Plan) -> tuple[Problem, ...]:
+    """Derived secrets that could not be renewed before issue, since they have no version yet."""
+    names = plan.frozen.bridge if Step.BRIDGE in plan.frozen.steps else ()
+    states = (fold(name, driver.bench.journal.events(name)) for name in names)
+    ends = plan.previous.expires_at if plan.previous else None
+    soon = ends is not None and ends - driver.now() < driver.bench.limits.bridge_least_s
+    return tuple(
+        Problem(
+            code="bridge-unmanaged",
+            text=f"{state.secret} is to be renewed before this one ends, and has no current version yet",
+            fatal=not soon,
+            hint=f"keyturn rotate {state.secret} --first",
+        )
+        for state in states
+        if state.current is None
+    )
 
 
 def resume(
@@ -87,13 +118,35 @@ def resume(
 
 
 def carry_on(driver: Driver) -> Outcome:
-    """Give places the adopted version they still lack; drive the latest rotation, if it is open or left debts."""
+    """Drive the latest rotation, if it is open or left debts, and do what is owed of an adopted version.
+
+    Until it has published the rotation comes first: no place that is down keeps the others from the new version.
+    """
+    if unpublished(driver):
+        return _published_first(driver)
     served = bring_up(driver) if driver.state.unserved else []
+    deaf = announced(driver)
     rotation = driver.state.rotation
     if rotation and (rotation.open or has_debts(driver.state)):
-        return drive(driver)
-    text = f"repaired: {', '.join(served)}" if served else "nothing is in flight"
-    return Outcome(secret=driver.job.name, status="quiet", text=text)
+        outcome = drive(driver)
+    else:
+        text = f"repaired: {', '.join(served)}" if served else "nothing is in flight"
+        outcome = Outcome(secret=driver.job.name, status="quiet", text=text)
+    return _not_told(driver, outcome, deaf) if deaf and outcome.status == "quiet" else outcome
+
+
+def _published_first(driver: Driver) -> Outcome:
+    outcome = drive(driver)
+    if unpublished(driver) and driver.state.unserved and not driver.looks.overran:
+        with suppress(RefusedError, StuckError):  # it stays owed, and status says so
+            bring_up(driver)
+    return outcome
+
+
+def _not_told(driver: Driver, outcome: Outcome, deaf: Sequence[str]) -> Outcome:
+    number = driver.state.current.number if driver.state.current else 0
+    text = f"not told of version {number}: {'; '.join(deaf)}"
+    return replace(outcome, status="unfinished", text=text, next=f"keyturn resume {driver.job.name}")
 
 
 def rollback(bench: Bench, job: Job, ask: Ask) -> Outcome:
@@ -114,17 +167,20 @@ def rollback(bench: Bench, job: Job, ask: Ask) -> Outcome:
 
 
 def _rollback_target(state: SecretState, number: int | None) -> VersionState:
-    candidates = [v for v in state.previous if not v.refuse_sent and number in (None, v.number)]
+    earlier = [v for v in state.versions.values() if v.published and v is not state.current]
+    wanted = [v for v in earlier if number in (None, v.number)]
+    living = [v for v in wanted if v.state is State.PREVIOUS and not v.refuse_sent]
     traits = state.rotation.frozen.traits if state.rotation else None
-    if not candidates or traits is None or not traits.coexist:
-        raise RefusedError(
-            "no-rollback",
-            "there is no earlier version that the vendor still accepts: its retire was sent, or old and new "
-            "never lived side by side",
-            hint=f"keyturn rotate {state.secret} goes forward to a new version",
-            place=state.secret,
-        )
-    return candidates[-1]
+    if living and traits and traits.coexist:
+        return living[-1]
+    text = "there is no earlier version that the vendor still accepts"
+    if wanted and traits and not traits.coexist:
+        text = f"the vendor has replaced version {wanted[-1].number} and can not make it current again"
+    elif wanted:
+        text = f"{text}: the retire of version {wanted[-1].number} was sent"
+    raise RefusedError(
+        "no-rollback", text, hint=f"keyturn rotate {state.secret} goes forward to a new version", place=state.secret
+    )
 
 
 def _old_must_serve(driver: Driver, findings: Findings, target: VersionState) -> list[Problem]:
@@ -213,12 +269,13 @@ def _check_plan(driver: Driver, plan: Plan, ask: Ask) -> None:
 def _too_young(driver: Driver, ask: Ask) -> tuple[Problem, ...]:
     current = driver.state.current
     min_age_s = max(driver.job.secret.rotate.min_age_s, driver.job.traits.min_age_s)
-    if current is None or current.adopted or ask.force or ask.compromised or current.current_since is None:
+    told = ask.force or ask.compromised or ask.scheduled  # the schedule has weighed the age itself
+    if current is None or current.adopted or told or current.current_since is None:
         return ()
     age_s = driver.now() - current.current_since
     if age_s >= min_age_s:
         return ()
-    text = f"version {current.number} is {age_s:.0f} s old, younger than min_age ({min_age_s:.0f} s)"
+    text = f"version {current.number} is {span(age_s)} old, and is kept for {span(min_age_s)} at least"
     return (Problem(code="too-young", text=text, hint="add --force --reason TEXT to rotate all the same"),)
 
 
@@ -241,6 +298,7 @@ def _start(driver: Driver, plan: Plan, findings: Findings, ask: Ask, existing: V
         reason=ask.reason,
         request=ask.request,
         compromised=ask.compromised,
+        knowing=ask.knowing,
     )
     older = driver.state.rotation
     superseded = (ended(driver.state, "superseded", f"by {rotation_id}"),) if older and older.open else ()

@@ -24,6 +24,8 @@ class Limits:
     turns_per_drive: int = 10_000
     renew_s: float = 300.0
     """How long a derived secret may take to be renewed, from the first look to its last sink."""
+    bridge_least_s: float = 2 * 86_400.0
+    """A secret that expires sooner is rotated without the bridge that could not be made."""
     bridge_fresh_s: float = 300.0
     """How old that may be when issue ends what it was derived from."""
     drain_s: float = 900.0

@@ -99,14 +99,29 @@ def _record(driver: Driver, action: act.Record) -> Outcome | None:
     end = next((body for body in action.bodies if isinstance(body, ev.Ended)), None)
     if end is None:
         return None
-    if end.outcome == "undone" and not _old_seen(driver):
-        return _undone_without_old(driver, end)
-    texts = {"undone": f"undone; the old version is good: {end.reason}", "done": "done"}
+    if end.outcome == "undone":
+        return _undone(driver, end, driver.rotation.undoing) if _old_seen(driver) else _undone_without_old(driver, end)
+    return Outcome(secret=driver.job.name, status=end.outcome, text=end.outcome, ended=end)
+
+
+UNDONE_NEXT = {
+    "abandoned": "keyturn rotate {name}",
+    "rotated-outside": "keyturn adopt {name} --from-vendor",
+    "quiesce-failed": "see to that consumer; then: keyturn rotate {name}",
+}
+"""What to do about a rotation that turned back, by code, where nobody gave a hint that fits better."""
+
+
+def _undone(driver: Driver, end: ev.Ended, undoing: ev.Undoing | None) -> Outcome:
+    """It turned back, and the old version was seen accepted."""
+    name, code = driver.job.name, undoing.code if undoing else ""
+    usual = UNDONE_NEXT.get(code, "keyturn check --online {name}; then: keyturn rotate {name}").format(name=name)
     return Outcome(
-        secret=driver.job.name,
-        status=end.outcome,
-        code=driver.rotation.undoing.code if driver.rotation.undoing else "",
-        text=texts.get(end.outcome, end.outcome),
+        secret=name,
+        status="undone",
+        code=code,
+        text=f"undone; the old version is good: {end.reason}",
+        next=f"{undoing.hint}; then: keyturn rotate {name}" if undoing and undoing.hint else usual,
         ended=end,
     )
 
@@ -121,13 +136,14 @@ def _undone_without_old(driver: Driver, end: ev.Ended) -> Outcome:
     """Exit code 4 says that the old version is good; here there is none, or none that was seen accepted."""
     current, name = driver.state.current, driver.job.name
     what = f"version {current.number} was not seen accepted" if current else "there is no current version yet"
-    how = "--current-dead --reason TEXT" if current else "--first"
+    again = f"keyturn rotate {name} {'--current-dead --reason TEXT' if current else '--first'}"
+    undoing = driver.rotation.undoing
     return Outcome(
         secret=name,
         status="stuck",
-        code=driver.rotation.undoing.code if driver.rotation.undoing else "",
+        code=undoing.code if undoing else "",
         text=f"undone, and {what}: {end.reason}",
-        next=f"keyturn rotate {name} {how}",
+        next=f"{undoing.hint}; then: {again}" if undoing and undoing.hint else again,
         ended=end,
     )
 

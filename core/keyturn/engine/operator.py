@@ -13,7 +13,8 @@ from keyturn.engine.loop import Outcome, drive
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.receipt import ended, has_debts
 from keyturn.engine.record.state import RotationState, SecretState, VersionState
-from keyturn.errors import UsageError
+from keyturn.errors import RefusedError, UsageError
+from keyturn.states import State
 from keyturn.steps import Step
 
 WAIT_S = 10.0
@@ -35,10 +36,11 @@ def acknowledge(bench: Bench, job: Job, *, number: int, consumer: str, waive: bo
 
 
 def change_hold(bench: Bench, job: Job, *, until: float | None, reason: str) -> Outcome:
-    """Move the end of the hold, or end it now (`until` None)."""
+    """Move the end of the hold, or end it now (`until` None). Raises RefusedError `no-hold` where none of ours runs."""
     with holding(bench, job.name, wait_s=WAIT_S) as held:
         driver = Driver(bench, job, held)
-        _unfinished_rotation(driver)
+        if not _holds(driver.state):
+            raise _no_hold(driver)
         at = driver.now() if until is None else until
         driver.append(ev.HoldChanged(until=at, reason=reason))
         return quiet(job, "the hold is over" if until is None else "the hold was moved", "keyturn run")
@@ -53,9 +55,15 @@ def pause(bench: Bench, job: Job, *, until: float, reason: str) -> Outcome:
 
 
 def drop(bench: Bench, job: Job, *, what: str, reason: str) -> Outcome:
-    """Take an endpoint, sink or consumer out of the rotation in flight, then carry on."""
+    """Take an endpoint, sink or consumer out of the rotation in flight, then carry on.
+
+    A consumer that was not told of an adopted version is not waited for any more.
+    """
     with holding(bench, job.name, wait_s=WAIT_S) as held:
         driver = Driver(bench, job, held)
+        if what in driver.state.untold and driver.state.current:
+            driver.append(ev.Told(version=driver.state.current.id, consumer=what, reason=reason))
+            return quiet(job, f"{what} is not told of the adopted version", "keyturn run")
         rotation = _unfinished_rotation(driver)
         frozen = rotation.frozen
         known = [*frozen.endpoints, *(s.key for s in frozen.sinks), *(c.name for c in frozen.consumers)]
@@ -95,6 +103,26 @@ def _unfinished_rotation(driver: Driver) -> RotationState:
     if rotation is None or not (rotation.open or has_debts(driver.state)):
         _wrong("nothing-in-flight", "no rotation is in flight", f"keyturn status {driver.job.name}", driver.job)
     return rotation
+
+
+def _holds(state: SecretState) -> bool:
+    """Whether an old version is kept alive by us, beside a published one: what a vendor grants is not ours to end."""
+    rotation, version = state.rotation, state.under_way
+    if rotation is None or version is None or Step.HOLD not in rotation.frozen.steps:
+        return False
+    over = rotation.open and Step.HOLD in rotation.done
+    return version.state is State.CURRENT and bool(state.previous) and not over
+
+
+def _no_hold(driver: Driver) -> RefusedError:
+    """Why there is nothing to end or to move, and what is waited for instead."""
+    name, rotation = driver.job.name, driver.state.rotation
+    text, hint = "nothing is in flight", f"keyturn status {name}"
+    if rotation and (rotation.open or has_debts(driver.state)):
+        told = (rotation.stuck.reason if rotation.stuck else "") or (rotation.waiting.text if rotation.waiting else "")
+        text = told or "the rotation has not come so far"
+        hint = rotation.stuck.next if rotation.stuck else f"keyturn resume {name}"
+    return RefusedError("no-hold", f"no hold of ours runs: {text}", hint=hint, place=name)
 
 
 def _version(state: SecretState, number: int) -> VersionState:

@@ -48,17 +48,32 @@ def preflight(driver: Driver, mode: Mode, *, knowing: bool = False) -> Findings:
     foreign = [*judge_vendor_value(driver, vendor, mode, knowing=knowing)]
     problems = [
         *vendor.problems,
+        *judge_source(driver.source_state),
         *foreign,
         *_skew(driver, vendor, sinks),
         *judge_sinks(driver.state, driver.job.sinks, sinks, driver.bench.journal.id, mode),
     ]
     if not any(problem.fatal for problem in vendor.problems):
         # Where the vendor itself has a problem, its endpoints would only say the same once more.
-        _probe_controls(driver, vendor, current if value else None)
         # Nor does it help to hear that ours is refused where somebody else put another one in its place.
+        asked = current if value and not foreign else None
+        _probe_controls(driver, vendor, asked)
         problems += [*judge_current(driver, vendor, value, mode)] if not foreign else []
         problems += _decoy(driver, vendor)
+    problems.sort(key=lambda one: one.code != "journal-behind")  # an older copy takes its own versions for another's
     return Findings(vendor=vendor, sinks=sinks, value=value, problems=tuple(problems))
+
+
+REFUSED_SOURCE = frozenset({"rotated-outside", "current-refused"})
+"""Problems of a secret that make it useless to derive anything from it: the vendor would refuse it each time."""
+
+
+def judge_source(source: SecretState | None) -> Iterable[Problem]:
+    """Nothing is derived from a secret of which the last look showed that the vendor refuses it."""
+    for one in source.problems if source else ():
+        if source and one["fatal"] and one["code"] in REFUSED_SOURCE:
+            text = f"it is derived from {source.secret}, and {one['text']}"
+            yield Problem(code="source-refused", text=text, hint=str(one["hint"]))
 
 
 def not_asked(driver: Driver) -> Problem:

@@ -65,6 +65,6 @@ def _reason(request: RenewRequest) -> str:
 def _renewed(state: SecretState, request: RenewRequest) -> bool:
     """Whether every sink serves one that was made for this rotation, and not long ago."""
     rotation = state.rotation
-    if rotation is None or rotation.reason != _reason(request) or rotation.published_at is None:
+    if rotation is None or rotation.reason != _reason(request) or rotation.issued_at is None:
         return False
-    return Step.PUBLISH in rotation.done and rotation.published_at >= request.since
+    return Step.PUBLISH in rotation.done and rotation.issued_at >= request.since

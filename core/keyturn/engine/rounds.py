@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
+from typing import Any
 
 from keyturn.config.model import ManagedSecret
 from keyturn.engine.bench import Bench
@@ -25,6 +26,8 @@ from keyturn.schedule import Due, ScheduleFacts, due
 
 WORKERS = 4
 CLAIM_NAMES_MAX = 100
+OF_SOURCE = frozenset({"source-refused", "issue-refused"})
+"""Why a derived secret could not be made that lies with its source, or may."""
 
 Seen = tuple[str | None, str | None]
 """The ids of the current version and of the latest rotation. Others now, and some runner was faster."""
@@ -34,13 +37,15 @@ Seen = tuple[str | None, str | None]
 class Work:
     """What one secret needs in this round: `resume`, `rotate` or `check`, and why.
 
-    `seen` is what it was found by: the current version, and the rotation that had begun last.
+    `seen` is what it was found by: the current version, and the rotation that had begun last; `distrusted_at` when
+    a secret derived from it could not be made (epoch s).
     """
 
     name: str
     what: str
     why: str
     seen: Seen = (None, None)
+    distrusted_at: float = 0.0
 
 
 def facts(name: str, after: Iterable[str], summaries: Mapping[str, Summary]) -> ScheduleFacts:
@@ -80,26 +85,55 @@ def _seen(row: Summary | None) -> Seen:
 
 def scan(jobs: Iterable[Job], summaries: Mapping[str, Summary], now: float) -> list[Work]:
     """What this round has to do; reads summary rows only."""
-    found = []
-    for job in jobs:
+    found, listed = [], list(jobs)
+    distrusted = _distrusted(listed, summaries)
+    for job in listed:
         row = summaries.get(job.name)
-        if row and row.next_at is not None and not _superseded(job, row, is_due(job, summaries, now), now):
-            if row.next_at <= now or row.status != "holding" or not row.state["rotation"]["open"]:
-                found.append(Work(name=job.name, what="resume", why=row.status))
-            continue
         when = is_due(job, summaries, now)
-        unseen = look_due(job.traits, row, now)
-        if when.ready and not (row and row.state["paused_until"] > now):
+        waits = row is not None and (row.state["paused_until"] > now or _refused_until(job, summaries) > now)
+        ready = when.ready and not waits
+        unseen = look_due(job.traits, row, now, distrusted.get(job.name, 0.0))
+        busy = row is not None and row.next_at is not None
+        if ready and (not busy or (row is not None and _superseded(job, row))):
             found.append(Work(name=job.name, what="rotate", why=when.why, seen=_seen(row)))
+        elif row and row.next_at is not None and (row.next_at <= now or row.status != "holding"):
+            found.append(Work(name=job.name, what="resume", why=row.status))
         elif unseen:
-            found.append(Work(name=job.name, what="check", why=unseen))
+            found.append(Work(name=job.name, what="check", why=unseen, distrusted_at=distrusted.get(job.name, 0.0)))
+    return sorted(found, key=lambda one: one.what == "check")  # what only looks can wait
+
+
+def _refused_until(job: Job, summaries: Mapping[str, Summary]) -> float:
+    """Until when what refused the last rotation is not tried again (epoch s); a source that is well again is."""
+    state, well = summaries[job.name].state, job.secret.source and not _open(summaries, job.secret.source)
+    waits = [one.get("again_s", 0.0) for one in _open(summaries, job.name) if not (well and one["code"] in OF_SOURCE)]
+    return float(state["checked_at"]) + max(waits) if waits else 0.0
+
+
+def _open(summaries: Mapping[str, Summary], name: str) -> list[Mapping[str, Any]]:
+    """What the last look at a secret found that refuses a rotation."""
+    state = summaries[name].state if name in summaries else {}
+    return [problem for problem in state.get("problems", ()) if problem["fatal"]]
+
+
+def _distrusted(jobs: Iterable[Job], summaries: Mapping[str, Summary]) -> Mapping[str, float]:
+    """Secrets whose derived ones could not be made of late, and when that was found: they are worth a look."""
+    found: dict[str, float] = {}
+    for job in jobs:
+        if job.secret.source and _open(summaries, job.name):
+            at = summaries[job.name].state["checked_at"]
+            found[job.secret.source] = max(found.get(job.secret.source, 0.0), at)
     return found
 
 
-def _superseded(job: Job, row: Summary, when: Due, now: float) -> bool:
-    """Whether the next rotation begins while an older one holds: where the vendor always has room for it."""
-    room = job.traits.live_max is None or job.traits.dies_by_issue
-    return row.status == "holding" and room and when.ready and row.state["paused_until"] <= now
+def _superseded(job: Job, row: Summary) -> bool:
+    """Whether the next rotation may begin before an older one ended: published, and nothing waits for a retire of ours.
+
+    An old version that ends without us must not keep the next one from coming in time.
+    """
+    rotation = row.state["rotation"]
+    ends_itself = job.traits.own_expiry or job.traits.dies_by_issue
+    return ends_itself and rotation is not None and (rotation["published_at"] is not None or not rotation["open"])
 
 
 def carry_out(
@@ -179,7 +213,9 @@ def _one(bench: Bench, job: Job, work: Work, lease: Lease | None) -> Outcome | N
             ask = Ask(reason=f"schedule: {work.why}", scheduled=True, wanted=wanted)
             outcome = rotate(bench, job, ask, lease=lease)
             return None if outcome.status == "quiet" else outcome
-        return look(bench, job, lease=lease) if work.what == "check" else resume(bench, job, lease=lease)
+        if work.what == "check":
+            return look(bench, job, distrusted_at=work.distrusted_at, lease=lease)
+        return resume(bench, job, lease=lease)
     except HeldElsewhereError:
         return None
     except KeyturnError as error:

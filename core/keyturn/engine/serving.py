@@ -12,6 +12,7 @@ from keyturn.engine.preflight import current_value, unseen
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.state import VersionState
 from keyturn.errors import KeyturnError, RefusedError, StuckError
+from keyturn.model import Problem
 from keyturn.plugins.sink import PromoteRequest, SinkVersion
 from keyturn.secret import Bundle
 
@@ -86,10 +87,8 @@ def _promote(driver: Driver, sink: BoundSink, look: SinkLook, current: VersionSt
             driver, "sink-other-journal", text, "point the configuration at that journal, or at another place"
         )
     if look.ahead:
-        text = f"{sink.key} was written by this journal later than all that it knows: it is an older copy"
-        raise _refused(
-            driver, "journal-behind", text, "point journal: at the newest copy; if that is lost: how-to/restore"
-        )
+        problem = journal_behind(sink.key)
+        raise _refused(driver, "journal-behind", problem.text, problem.hint)
     request = PromoteRequest(
         call=driver.sink_call(sink),
         version=SinkVersion(id=current.id, number=current.number),
@@ -106,6 +105,15 @@ def _promote(driver: Driver, sink: BoundSink, look: SinkLook, current: VersionSt
         raise kind("repair-failed", result.why, hint=hint, place=driver.job.name)
     driver.looks = driver.looks.changed()
     return True
+
+
+def journal_behind(key: str) -> Problem:
+    """What to do where the place `key` knows more than the journal."""
+    return Problem(
+        code="journal-behind",
+        text=f"{key} was written by this journal later than all that it knows: it is an older copy",
+        hint="point journal: at the newest copy; if that is lost: how-to/restore",
+    )
 
 
 def _refused(driver: Driver, code: str, message: str, hint: str) -> RefusedError:

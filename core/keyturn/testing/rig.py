@@ -93,17 +93,19 @@ class Rig:
         answers = Answers()
         escrow = Escrow(journal, [self.identity], [], journal.now)
         answers.keep_in(escrow)
+        values: set[str] = set()
         return Bench(
             journal=journal,
             escrow=escrow,
             clock=self.clock,
-            fence=Fence(lambda: ()),
+            fence=Fence(lambda: tuple(values)),
             resolve=lambda reference: FakeContext(self.clock).resolve(reference),
             notifier=self.notifier,
             runner=runner,
             operator=operator,
             entropy=random.Random(self.runners).randbytes,  # noqa: S311 - repeatable on purpose
             answers=answers,
+            values=values,
             limits=self.limits,
             tell=lambda secret, body: self.lines.append(f"{secret} {type(body).__name__} {body}"),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 
 from keyturn.cli.acting.flight import standard_input, text_of
 from keyturn.cli.acting.shared import on_one
@@ -67,15 +68,22 @@ def _bundle(job: Job, raw: Secret) -> Bundle:
     found = _fields(raw)
     if found is None and len(wanted) == 1:
         return Bundle({wanted[0]: raw})
-    right = found is not None and {**fixed, **found} == {**found, **fixed}
-    if found is None or not right or set(found) - set(fixed) != set(wanted):
-        raise UsageError(
-            "adopt-fields",
-            f"expected a JSON object with the text fields {', '.join(wanted)}",
-            hint=f"keyturn adopt {job.name} --from-stdin < FILE",
-            place=job.name,
-        )
+    wrong = _wrong(found, fixed, wanted)
+    if found is None or wrong:
+        hint = f"keyturn adopt {job.name} --from-stdin < FILE"
+        raise UsageError("adopt-fields", wrong, hint=hint, place=job.name)
     return Bundle(found)
+
+
+def _wrong(found: Mapping[str, str] | None, fixed: Mapping[str, str], wanted: Sequence[str]) -> str:
+    """What is not as expected, empty where all is; a name that is not ours is not said, it may be a value."""
+    expected = f"expected a JSON object with the text fields {', '.join(wanted)}"
+    if found is None:
+        return expected
+    others = [name for name in fixed if found.get(name, fixed[name]) != fixed[name]]
+    if others:
+        return f"{', '.join(others)} differs from the configured one"
+    return "" if set(found) - set(fixed) == set(wanted) else expected
 
 
 def _fields(raw: Secret) -> dict[str, str] | None:

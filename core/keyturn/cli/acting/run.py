@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from keyturn.cli.acting.shared import HOLDING, NOTHING_DUE, WAITING, report
@@ -11,7 +11,7 @@ from keyturn.cli.acting.times import duration
 from keyturn.cli.app import Report, Session
 from keyturn.cli.estate import Estate
 from keyturn.cli.render import error_text
-from keyturn.engine.alerts import Standing, send_alerts
+from keyturn.engine.alerts import Finding, Standing, send_alerts
 from keyturn.engine.job import Job
 from keyturn.engine.loop import Outcome
 from keyturn.engine.plan import beginning
@@ -20,6 +20,7 @@ from keyturn.errors import KeyturnError, StuckError
 from keyturn.journal.store import Summary
 
 ATTENTION, UNFINISHED = 8, 6
+OVERDUE = "overdue"
 WATCH_S_MIN, WATCH_S_MAX = 1.0, 60.0
 
 
@@ -169,7 +170,9 @@ def _attention(estate: Estate, jobs: Mapping[str, Job]) -> list[Standing]:
 
 
 def _answer(session: Session, estate: Estate, found: Round, did: Did, *, detailed: bool) -> Report:
-    wants = [(one, finding) for one in did.attention for finding in one.findings if finding.attention]
+    steps = _steps(did)
+    wants = [(one, _sure(one.name, finding, steps)) for one in did.attention for finding in one.findings]
+    wants = [(one, finding) for one, finding in wants if finding.attention]
     answer = report(
         session,
         estate,
@@ -189,7 +192,7 @@ def _answer(session: Session, estate: Estate, found: Round, did: Did, *, detaile
     texts += [
         f"{one.name}: {finding.text}\n  next: {finding.next}"
         for one, finding in wants
-        if (one.name, finding.code) not in said
+        if (one.name, finding.code) not in said and not (finding.what == OVERDUE and one.name in steps)
     ]
     texts += [f"left for the next run: {', '.join(did.left)}"] if did.left else []
     code = answer.exit_code
@@ -199,6 +202,17 @@ def _answer(session: Session, estate: Estate, found: Round, did: Did, *, detaile
         exit_code=_detailed(estate, found, did, code) if detailed else code,
         error=answer.error,
     )
+
+
+def _steps(did: Did) -> dict[str, str]:
+    """What helps those secrets that were not rotated for a reason, by name."""
+    problems = {one.name: finding.next for one in did.attention for finding in one.findings if finding.code}
+    return problems | {one.secret: one.next for one in did.outcomes if one.exit_code and one.next}
+
+
+def _sure(name: str, finding: Finding, steps: Mapping[str, str]) -> Finding:
+    """What is overdue for a reason is helped by what helps against that: just to rotate it would be refused again."""
+    return replace(finding, next=steps[name]) if finding.what == OVERDUE and name in steps else finding
 
 
 def _codes(error: KeyturnError) -> list[str]:

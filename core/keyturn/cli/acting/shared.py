@@ -100,8 +100,7 @@ def _error(outcome: Outcome) -> KeyturnError | None:
     if outcome.status == "stuck":
         return StuckError(outcome.code, outcome.text, hint=outcome.next, place=outcome.secret)
     if outcome.status == "undone":
-        hint = f"keyturn history {outcome.secret}, then keyturn rotate {outcome.secret}"
-        return UndoneError("undone", outcome.text, hint=hint, place=outcome.secret)
+        return UndoneError("undone", outcome.text, hint=outcome.next, place=outcome.secret)
     return outcome.error
 
 

@@ -10,6 +10,7 @@ from keyturn.engine.job import Job
 from keyturn.engine.plan import Plan, make_plan
 from keyturn.engine.record.fold import fold
 from keyturn.engine.rounds import is_due
+from keyturn.expiry import span
 from keyturn.model import Mode
 from keyturn.steps import Step
 
@@ -40,6 +41,7 @@ def plan_of(estate: Estate, job: Job, *, compromised: bool = False) -> Plan:
 def lines(plan: Plan, *, compromised: bool = False) -> list[str]:
     """One plan for people."""
     old = f"version {plan.previous.number} -> " if plan.previous else ""
+    bridge = plan.frozen.bridge if Step.BRIDGE in plan.frozen.steps else ()
     found = [
         f"{plan.secret}  {old}version {plan.number}",
         f"  overlap  {plan.overlap}: {plan.choices.why}",
@@ -47,7 +49,8 @@ def lines(plan: Plan, *, compromised: bool = False) -> list[str]:
         *([f"  slot     {plan.slot}"] if plan.slot else []),
         f"  sinks    {', '.join(sink.key for sink in plan.frozen.sinks)}",
         f"  ends     {_ends(plan)}",
-        f"  outage   {f'up to {plan.frozen.outage_s:g} s' if plan.frozen.outage_s else 'none'}",
+        *([f"  bridge   {', '.join(bridge)}, renewed just before issue"] if bridge else []),
+        f"  outage   {_outage(plan)}",
         f"  digest   {plan.digest}",
     ]
     found += [f"  {'refused' if p.fatal else 'warning'}  {p.text} [{p.code}]" for p in plan.problems]
@@ -63,6 +66,19 @@ def _ends(plan: Plan) -> str:
     waits = [f"held for {plan.frozen.hold_s:g} s"] if plan.frozen.hold_s else []
     waits += [f"{one.name} acknowledged" for one in plan.frozen.consumers if one.acknowledge]
     return f"{which}, once {' and '.join(waits)}" if waits else f"{which}, once the new one serves"
+
+
+def _outage(plan: Plan) -> str:
+    """The longest one declared; where only what was derived from the old version outlives it, that is said."""
+    traits = plan.frozen.traits
+    if plan.frozen.outage_s:
+        return f"up to {plan.frozen.outage_s:g} s"
+    if not plan.ends or not traits.dies_by_issue or traits.grace_s:
+        return "none"
+    return (
+        f"none for what was derived before, which lives for {span(traits.derived_s)} at most; "
+        "the old version itself ends at once"
+    )
 
 
 def _next(plan: Plan, *, compromised: bool) -> str:

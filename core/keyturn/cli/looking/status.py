@@ -140,7 +140,7 @@ def judge(
         secret=name,
         provider=secret.provider if secret else None,
         status=status,
-        next=begin if status == "unmanaged" else _next(name, status, state, when),
+        next=begin if status == "unmanaged" else _next(name, status, state, when, paused=until > now),
         state=state,
         now=now,
         places=places(state, secret),
@@ -186,7 +186,7 @@ def _missing(state: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in wanted if name not in state["acks"])
 
 
-def _next(name: str, status: str, state: Mapping[str, Any], when: Due | None) -> str:
+def _next(name: str, status: str, state: Mapping[str, Any], when: Due | None, *, paused: bool) -> str:
     """The exact command to type; empty where there is nothing to do."""
     rotation = state.get("rotation")
     if status == "misconfigured":
@@ -196,6 +196,8 @@ def _next(name: str, status: str, state: Mapping[str, Any], when: Due | None) ->
     refusing = next((one for one in state.get("problems", ()) if one["fatal"] and one["hint"]), None)
     if refusing and status != "debts":
         return str(refusing["hint"])
+    if paused and when and when.ready and status != "debts":
+        return f"keyturn pause {name} --end"
     if (when and when.ready) or status == "debts":
         return f"keyturn run {name}"
     return _next_overdue(name, when)

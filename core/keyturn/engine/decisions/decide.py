@@ -26,7 +26,7 @@ from keyturn.engine.decisions.undo import undo
 from keyturn.engine.decisions.view import View, effects, known_effects, unconfigured
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.receipt import ended, has_debts
-from keyturn.model import Half, Mode, Revoke
+from keyturn.model import Half, Revoke, Settled
 from keyturn.states import State
 from keyturn.steps import Step
 
@@ -82,9 +82,17 @@ def _bridge(view: View) -> Action | None:
     since = view.now - view.limits.bridge_fresh_s
     stale = [name for name in view.plan.bridge if view.rotation.bridged.get(name, 0.0) < since]
     action = effects(view, Step.BRIDGE, "renew", stale)
-    if isinstance(action, Leave):
-        return Record(bodies=(ev.Undoing(code="bridge-failed", reason=action.text),))
-    return action
+    if isinstance(action, Leave) and not _expires_soon(view):
+        failed = next(name for name in stale if ("renew", name) in view.looks.failures)
+        hint = f"keyturn status {failed}"
+        return Record(bodies=(ev.Undoing(code="bridge-failed", reason=action.text, hint=hint),))
+    return None if isinstance(action, Leave) else action
+
+
+def _expires_soon(view: View) -> bool:
+    """Whether it is better to go without a bridge than to let the secret expire for want of one."""
+    ends = view.state.current.expires_at if view.state.current else None
+    return ends is not None and ends - view.now < view.limits.bridge_least_s
 
 
 def _quiesce(view: View) -> Action | None:
@@ -125,22 +133,24 @@ def _held_back(view: View) -> Action | None:
         text = "somebody else rotated the secret since the rotation began, and issue would end theirs"
         return Record(bodies=(ev.Undoing(code="rotated-outside", reason=text),))
     problem = next((one for one in look.problems if one.fatal), None)
-    if problem and view.traits.dies_by_issue:
+    if problem is None or not view.traits.dies_by_issue:
+        return None
+    if problem.passing or view.rotation.forward_only:
         return Leave(step=Step.ISSUE, kind="retry", text=f"issue is not sent now: {problem.text}")
-    return None
+    return Record(bodies=(ev.Undoing(code=problem.code, reason=problem.text),))
 
 
 def _ends_anothers(view: View) -> bool:
-    """Whether issue would end a value of somebody else; one that an attacker may have set, it may end."""
-    normal = view.rotation.mode is Mode.NORMAL and not view.rotation.compromised
-    foreign = view.looks.vendor is not None and view.looks.vendor.foreign
-    return normal and foreign and view.traits.dies_by_issue and view.rotation.issue_sent_at is None
+    """Whether issue would end a value of somebody else; one that may be of a lost issue of ours, it may end."""
+    foreign = view.looks.vendor is not None and view.looks.vendor.foreign and not view.rotation.knowing
+    lost = [a for a in view.rotation.attempts if a.outcome != "not_sent" and a.settled != Settled.NOT_APPLIED]
+    return foreign and view.traits.dies_by_issue and not lost
 
 
 def _may_bridge(view: View) -> bool:
     """Whether a stale bridge is made anew before issue: never in the gap, nor while consumers are drained."""
     steps = view.plan.steps
-    return Step.BRIDGE in steps and Step.QUIESCE not in steps and view.rotation.issue_sent_at is None
+    return Step.BRIDGE in steps and Step.QUIESCE not in steps and not view.rotation.forward_only
 
 
 def _tidy(view: View) -> Action | None:

@@ -69,12 +69,10 @@ def _fades(view: View, old: VersionState) -> Action:
     """A version that the vendor replaced. A stray of ours that was never published is nobody's to ask for."""
     relied_s = view.traits.grace_s or 0.0
     since = _replaced_at(view, old)
-    if view.now < since + relied_s:
-        text = "the vendor's grace for the old version runs"
-        return Leave(step=Step.PROVE, kind="hold", text=text, until=since + relied_s)
-    if view.traits.grace_max_s <= relied_s or not old.published:
+    ends = since + max(relied_s, view.traits.grace_max_s)
+    if ends <= since or not old.published:
         return Record(bodies=(_retired(old),))
-    return _looked_at(view, old, ends=since + view.traits.grace_max_s)
+    return _looked_at(view, old, ends=ends)
 
 
 def _looked_at(view: View, old: VersionState, ends: float) -> Action:

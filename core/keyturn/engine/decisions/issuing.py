@@ -51,14 +51,14 @@ def issue(view: View) -> Action | None:
 def _refused(view: View, last: AttemptState) -> Action:
     """Undo, unless an earlier issue of this rotation already ended the old version: then each run tries once more."""
     if not view.rotation.forward_only:
-        return Record(bodies=(ev.Undoing(code="issue-refused", reason=last.why),))
+        return Record(bodies=(ev.Undoing(code="issue-refused", reason=last.why, hint=last.hint),))
     if ("issue", "vendor") not in view.looks.failures:
         return IssueNow()
     return Stop(
         step=Step.ISSUE,
         code="reissue-refused",
         reason=f"the vendor ended the old version, its new value never reached us, and now it refuses: {last.why}",
-        next=f"clear that up with the vendor, then: keyturn resume {view.name}",
+        next=f"{last.hint or 'clear that up with the vendor'}; then: keyturn resume {view.name}",
     )
 
 

@@ -72,7 +72,8 @@ def no_probe_possible(view: View, old: VersionState) -> ProofNow | None:
     if old.id in view.looks.valueless:
         return ProofNow(verdict="by-contract", why="its value is not known, so it can not be tried")
     spent = max((n for (id_, _), n in view.looks.probe_counts.items() if id_ == old.id), default=0)
-    if spent >= view.traits.probes_max:
+    unheard = all(view.looks.verdict(old.id, e, since=view.fresh_since) is None for e in view.endpoints)
+    if spent >= view.traits.probes_max and unheard:
         return ProofNow(verdict="unproven", why=f"the probe budget of {view.traits.probes_max} is spent")
     return None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from keyturn.config.model import Consumer
 from keyturn.engine.decisions.actions import Effects
 from keyturn.engine.decisions.looks import SinkLook
 from keyturn.engine.effects.driver import Driver
@@ -16,6 +17,7 @@ from keyturn.engine.effects.renew import RenewRequest
 from keyturn.engine.fence import Ask, Result
 from keyturn.engine.job import BoundSink
 from keyturn.engine.record import events as ev
+from keyturn.engine.record.state import VersionState
 from keyturn.plugins.sink import (
     DiscardRequest,
     PromoteRequest,
@@ -191,32 +193,47 @@ def _discard(driver: Driver, verb: str, target: str) -> Ask:
 
 
 def announced(driver: Driver) -> list[str]:
-    """Tell consumers of a current version that came without a rotation, once each; who was not told, and why."""
-    current = driver.state.current
-    if current is None:
+    """Tell consumers of an adopted version that took another one's place, until they heard; who did not, and why."""
+    current, untold = driver.state.current, driver.state.untold
+    if current is None or not untold:
         return []
-    told = [one for one in driver.job.consumers if one.announce]
-    requests = [
-        NotifyRequest(
-            event="announce",
-            notify=one.announce,
-            secret=driver.job.name,
-            consumer=one.name,
-            rotation="",
-            version=current.id,
-            number=current.number,
-            bundle=driver.bundle(current.id),
-        )
-        for one in told
-    ]
-    results = driver.ask([_told(driver, request) for request in requests])
-    return [f"{one.name} ({result.why})" for one, result in zip(told, results, strict=True) if not result.done]
+    todo = [one for one in driver.job.consumers if one.announce and one.name in untold]
+    gone = sorted(untold - {one.name for one in todo})
+    if gone:
+        driver.append(*(ev.Told(version=current.id, consumer=name, reason="no longer configured") for name in gone))
+
+    def landed(index: int, result: Result) -> None:
+        if result.done:
+            driver.append(ev.Told(version=current.id, consumer=todo[index].name))
+
+    results = driver.ask([_told(driver, _adoption_told(driver, one, current)) for one in todo], landed=landed)
+    whys = {one.name: result.why for one, result in zip(todo, results, strict=True) if not result.done}
+    return [f"{name} ({why.removeprefix(f'consumer {name}: ')})" for name, why in whys.items()]
+
+
+def _adoption_told(driver: Driver, consumer: Consumer, current: VersionState) -> NotifyRequest:
+    return NotifyRequest(
+        event="announce",
+        notify=consumer.announce,
+        secret=driver.job.name,
+        consumer=consumer.name,
+        rotation="",
+        version=current.id,
+        number=current.number,
+        bundle=driver.readable(current.id),
+    )
 
 
 def _told(driver: Driver, request: NotifyRequest) -> Ask:
     within_s = request.notify.timeout_s if request.notify else driver.bench.limits.notify_s
-    name = f"consumer {request.consumer}"
-    return Ask(plugin=name, target=driver.bench.notifier, verb="notify", request=request, within_s=within_s + 5)
+    return Ask(
+        plugin=f"consumer {request.consumer}",
+        target=driver.bench.notifier,
+        verb="notify",
+        request=request,
+        within_s=within_s + 5,
+        public=driver.public,
+    )
 
 
 def _notify(driver: Driver, verb: str, target: str) -> Ask:

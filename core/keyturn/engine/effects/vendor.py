@@ -29,10 +29,7 @@ from keyturn.steps import Step
 
 
 def look_at_vendor(driver: Driver) -> InspectResponse | None:
-    """Inspect the vendor, and read its value where it shows it; the answer is kept as this run's look.
-
-    The fence takes a value that was read out of every message from now on.
-    """
+    """Inspect the vendor, and read its value where it shows it; the answer is kept as this run's look."""
     within_s = driver.bench.limits.call_s
     current = driver.state.current
     request = InspectRequest(
@@ -43,10 +40,7 @@ def look_at_vendor(driver: Driver) -> InspectResponse | None:
     )
     result = driver.ask([driver.ask_provider("inspect", request, within_s)])[0]
     driver.looks = replace(driver.looks, vendor=_vendor_look(driver, result))
-    found: InspectResponse | None = result.answer if result.done else None
-    if found and found.bundle:
-        driver.bench.values.update(text for text in found.bundle.reveal().values() if text)
-    return found
+    return result.answer if result.done else None
 
 
 def _vendor_look(driver: Driver, result: Result) -> VendorLook:
@@ -92,7 +86,7 @@ def _made_by_plugin(driver: Driver) -> Bundle | None:
     request = MakeRequest(call=driver.call(within_s=within_s), slot=driver.to.slot)
     result = driver.ask([driver.ask_provider("make", request, within_s)])[0]
     if not result.done:
-        driver.append(ev.Undoing(code="mint-failed", reason=result.why))
+        driver.append(ev.Undoing(code="mint-failed", reason=result.why, hint=result.hint))
         return None
     return Bundle(given(driver.job.traits, driver.to.slot)).with_(result.answer.bundle)
 
@@ -138,6 +132,7 @@ def _issue_answered(driver: Driver, verb: str, attempt: str, result: Result) -> 
             outcome=outcome,
             why=result.why,
             code=result.code,
+            hint=result.hint,
             handle=answer.handle if answer else None,
             expires_at=answer.expires_at if answer else None,
             fingerprints=driver.fingerprints(bundle),
@@ -199,7 +194,19 @@ def settle(driver: Driver) -> None:
     _settled(driver, result.answer)
 
 
-def _settled(driver: Driver, found: SettleResponse) -> None:
+def _not_again(driver: Driver, found: SettleResponse) -> SettleResponse:
+    """What the vendor shows may be an earlier version of ours, by a copy that lags behind: that is not the new one."""
+    shown = driver.fingerprints(found.bundle)
+    others = [v for v in driver.state.versions.values() if v.id != driver.to.id and v.fingerprints]
+    earlier = next((v for v in others if shown and shown.items() <= v.fingerprints.items()), None)
+    if found.outcome is not Settled.APPLIED or earlier is None:
+        return found
+    note = f"the vendor shows version {earlier.number}"
+    return SettleResponse(outcome=Settled.NOT_APPLIED, note=note)
+
+
+def _settled(driver: Driver, answer: SettleResponse) -> None:
+    found = _not_again(driver, answer)
     driver.looks = replace(
         driver.looks,
         settle=SettleLook(

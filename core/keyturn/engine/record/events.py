@@ -27,7 +27,10 @@ class Body:
 
 @dataclass(frozen=True, kw_only=True)
 class Adopted(Body):
-    """A version that somebody else made was taken over as current. `sinks`: places that have yet to be given it."""
+    """A version that somebody else made was taken over as current.
+
+    `sinks` are the places that have yet to be given it, `tell` the consumers that have yet to be told.
+    """
 
     TYPE = "version.adopted"
     version: str
@@ -38,6 +41,7 @@ class Adopted(Body):
     expires_at: float | None = None
     how: str = ""
     sinks: tuple[str, ...] = ()
+    tell: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,10 @@ class Checked(Body):
 
 @dataclass(frozen=True, kw_only=True)
 class Started(Body):
-    """A rotation passed its preflight; `frozen` is what it will go by (`plan.Frozen` as data)."""
+    """A rotation passed its preflight; `frozen` is what it will go by (`plan.Frozen` as data).
+
+    `knowing`: it may end a value at the vendor that is not ours.
+    """
 
     TYPE = "rotation.started"
     version: str
@@ -67,6 +74,7 @@ class Started(Body):
     reason: str = ""
     request: str = ""
     compromised: bool = False
+    knowing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +102,7 @@ class Sent(Body):
 
 @dataclass(frozen=True, kw_only=True)
 class Answered(Body):
-    """What came of it: done, already, waiting, not_sent, refused, conflict or doubt."""
+    """What came of it: done, already, waiting, not_sent, refused, conflict or doubt. `hint`: what to do about that."""
 
     TYPE = "call.answered"
     step: str
@@ -105,6 +113,7 @@ class Answered(Body):
     outcome: str
     code: str = ""
     why: str = ""
+    hint: str = ""
     handle: str | None = None
     expires_at: float | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
@@ -203,11 +212,12 @@ class BecameStuck(Body):
 
 @dataclass(frozen=True, kw_only=True)
 class Undoing(Body):
-    """The rotation turns back, before the point of no return."""
+    """The rotation turns back, before the point of no return. `hint` is what a person should type or do about it."""
 
     TYPE = "rotation.undoing"
     code: str
     reason: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,6 +287,16 @@ class Repaired(Body):
     TYPE = "sink.repaired"
     version: str
     target: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told(Body):
+    """A consumer was told of an adopted version; with a `reason` it was not, and need not be."""
+
+    TYPE = "consumer.told"
+    version: str
+    consumer: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

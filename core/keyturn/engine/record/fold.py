@@ -56,11 +56,13 @@ def _adopted(state: SecretState, body: ev.Adopted, event: Event) -> SecretState:
         current_since=event.at,
     )
     state = _checked(_new_version(state, version), ev.Checked(), event)
-    return replace(state, unserved=frozenset(body.sinks))
+    return replace(state, unserved=frozenset(body.sinks), untold=frozenset(body.tell))
 
 
 def _checked(state: SecretState, body: ev.Checked, event: Event) -> SecretState:
-    state = replace(state, checked_at=event.at, problems=body.problems)
+    since = {one["code"]: one.get("since", event.at) for one in (*state.problems_before, *state.problems)}
+    problems = tuple({**one, "since": since.get(one["code"], event.at)} for one in body.problems)
+    state = replace(state, checked_at=event.at, problems=problems)
     if body.expires_at is None or state.current is None:
         return state
     return _version(state, state.current.id, expires_at=body.expires_at)
@@ -87,12 +89,14 @@ def _started(state: SecretState, body: ev.Started, event: Event) -> SecretState:
         reason=body.reason,
         request=body.request,
         compromised=body.compromised,
+        knowing=body.knowing,
         done=frozenset({Step.PREFLIGHT}),
     )
     requests = {**state.requests, body.request: rotation.id} if body.request else state.requests
     # Going back to a version: who acknowledged it once has moved on since.
     acks = frozenset(ack for ack in state.acks if ack[0] != body.version)
-    state = _checked(state, ev.Checked(), event)  # it passed its preflight
+    tried = state.problems or state.problems_before
+    state = replace(_checked(state, ev.Checked(), event), problems_before=tried)  # it passed its preflight
     return replace(state, rotation=rotation, requests=requests, acks=acks)
 
 
@@ -147,7 +151,8 @@ def _answered(state: SecretState, body: ev.Answered, event: Event) -> SecretStat
 
 def _issue_answered(state: SecretState, rotation: RotationState, body: ev.Answered, event: Event) -> SecretState:
     attempts = tuple(
-        replace(a, outcome=body.outcome, why=body.why) if a.id == body.attempt else a for a in rotation.attempts
+        replace(a, outcome=body.outcome, why=body.why, hint=body.hint) if a.id == body.attempt else a
+        for a in rotation.attempts
     )
     nothing_left = all(a.outcome == "not_sent" for a in attempts)
     state = _rotation(state, attempts=attempts, issue_sent_at=None if nothing_left else rotation.issue_sent_at)
@@ -198,7 +203,8 @@ def _moved(state: SecretState, body: ev.Moved, event: Event) -> SecretState:
     changes: dict[str, object] = {"state": moved(version.state, move)}
     if move is Move.PUBLISH:
         changes |= {"published": True, "current_since": event.at}
-        state = _rotation(state, published_at=event.at)
+        # What was owed of an adopted version before is this rotation's to do.
+        state = _rotation(replace(state, unserved=frozenset(), untold=frozenset()), published_at=event.at)
         changes["hold_until"] = state.rotation.hold_ends if state.rotation else None
     if move is Move.REPLACE:
         changes |= {"replaced_at": event.at}
@@ -258,6 +264,11 @@ def _dropped(state: SecretState, body: ev.Dropped, event: Event) -> SecretState:
     return _rotation(state, dropped=dropped, stuck=None)
 
 
+def _ended(state: SecretState, body: ev.Ended, event: Event) -> SecretState:
+    before = () if body.outcome == "done" else state.problems_before
+    return replace(_rotation(state, ended=body, waiting=None, stuck=None), problems_before=before)
+
+
 _APPLY: dict[type[ev.Body], Callable[[SecretState, Any, Event], SecretState]] = {
     ev.Adopted: _adopted,
     ev.Checked: _checked,
@@ -275,11 +286,12 @@ _APPLY: dict[type[ev.Body], Callable[[SecretState, Any, Event], SecretState]] = 
     ev.BecameStuck: lambda state, body, event: _rotation(state, stuck=body, waiting=None),
     ev.Undoing: lambda state, body, event: _rotation(state, undoing=body, stuck=None, waiting=None),
     ev.Forward: lambda state, body, event: _rotation(state, undoing=None, stuck=None, waiting=None),
-    ev.Ended: lambda state, body, event: _rotation(state, ended=body, waiting=None, stuck=None),
+    ev.Ended: _ended,
     ev.Acknowledged: _acknowledged,
     ev.HoldChanged: _hold_changed,
     ev.Paused: lambda state, body, event: replace(state, paused_until=body.until),
     ev.Dropped: _dropped,
     ev.Repaired: _repaired,
+    ev.Told: lambda state, body, event: replace(state, untold=state.untold - {body.consumer}),
     ev.Alerted: lambda state, body, event: replace(state, alerts=state.alerts | {body.key}),
 }

@@ -14,7 +14,7 @@ from keyturn.steps import Step
 
 @dataclass(frozen=True, kw_only=True)
 class Debt:
-    """What remains after publish: publish, release, retire, expire, prove, verify, remove, or a lost artefact."""
+    """What remains: publish, announce, release, retire, expire, prove, verify, remove, or a lost artefact."""
 
     kind: str
     number: int
@@ -54,16 +54,18 @@ def _old_refused(olds: list[VersionState]) -> bool | None:
 
 
 def debts(state: SecretState) -> tuple[Debt, ...]:
-    """What remains after publish, oldest version first; an adopted version may have places to be given to."""
+    """What remains after publish, oldest version first; an adopted one may have to be given to places, and told of."""
     rotation, current = state.rotation, state.current
     if current is None or not current.published:
         return ()
-    given = tuple(Debt(kind="publish", number=current.number, where=key) for key in sorted(state.unserved))
-    return (*given, *_owed(state, rotation, current)) if rotation else given
+    given = [Debt(kind="publish", number=current.number, where=key) for key in sorted(state.unserved)]
+    told = [Debt(kind="announce", number=current.number, where=name) for name in sorted(state.untold)]
+    return (*given, *told, *(_owed(state, rotation, current) if rotation else ()))
 
 
 def _owed(state: SecretState, rotation: RotationState, current: VersionState) -> list[Debt]:
-    ends = "expire" if rotation.frozen.traits.own_expiry else "retire"
+    traits = rotation.frozen.traits
+    ends = "expire" if traits.own_expiry else "prove" if traits.revoke is Revoke.NONE else "retire"
     found = [Debt(kind=ends, number=v.number) for v in state.previous]
     for old in state.versions.values():
         if old.state is State.RETIRED and old.published:
@@ -104,7 +106,9 @@ def _unproven(old: VersionState, rotation: RotationState) -> list[str]:
 
 def has_debts(state: SecretState) -> bool:
     """Whether an ended rotation left work that every run tries again."""
-    return any(debt.kind in ("publish", "release", "retire", "expire", "prove", "remove") for debt in debts(state))
+    return any(
+        debt.kind in ("publish", "announce", "release", "retire", "expire", "prove", "remove") for debt in debts(state)
+    )
 
 
 def sealed_needed(state: SecretState, sealed: Mapping[str, str]) -> frozenset[str]:

@@ -75,7 +75,10 @@ class VersionState:
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptState:
-    """One sent issue. `outcome` is empty while no answer is journaled; `settled` once looking found the truth."""
+    """One sent issue. `outcome` is empty while no answer is journaled; `settled` once looking found the truth.
+
+    `hint` is what a person should do about a refusal, where whoever refused knows.
+    """
 
     id: str
     version: str
@@ -84,6 +87,7 @@ class AttemptState:
     witness: Mapping[str, str]
     outcome: str = ""
     why: str = ""
+    hint: str = ""
     settled: str = ""
 
     @property
@@ -112,6 +116,7 @@ class RotationState:
     reason: str = ""
     request: str = ""
     compromised: bool = False
+    knowing: bool = False
     done: frozenset[Step] = frozenset()
     attempts: tuple[AttemptState, ...] = ()
     calls: frozenset[tuple[str, str, str]] = frozenset()
@@ -173,7 +178,8 @@ class SecretState:
     """One secret. `acks` are (version, consumer), waived ones are in both sets; `requests` give rotation ids.
 
     `checked_at` is when it was last looked at as a whole and that was recorded, `problems` what was found then (as
-    `Checked` has them); `unserved` are the places that have yet to be given an adopted version.
+    `Checked` has them), `problems_before` what stood before rotations since then that were not done; `unserved` are
+    the places that have yet to be given an adopted version, `untold` the consumers that have yet to be told of it.
     """
 
     secret: str
@@ -186,7 +192,9 @@ class SecretState:
     paused_until: float = 0.0
     checked_at: float | None = None
     problems: tuple[Mapping[str, Any], ...] = ()
+    problems_before: tuple[Mapping[str, Any], ...] = ()
     unserved: frozenset[str] = frozenset()
+    untold: frozenset[str] = frozenset()
     seq: int = 0
     at: float = 0.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from keyturn.engine.record.events import WaitingFor
 from keyturn.engine.record.receipt import debts, has_debts
 from keyturn.engine.record.state import RotationState, SecretState, VersionState
 from keyturn.journal.store import Summary
@@ -20,7 +21,7 @@ def summarise(state: SecretState) -> Summary:
         next_at=_next_at(state, owed=has_debts(state)),
         state={
             "versions": [_version(v) for v in state.versions.values() if v.state is not State.RETIRED],
-            "rotation": _rotation(rotation) if rotation else None,
+            "rotation": _rotation(rotation, _waited_for(state)) if rotation else None,
             "debts": [{"kind": d.kind, "number": d.number, "where": d.where} for d in owed],
             "acks": sorted(name for version, name in state.acks if state.current and version == state.current.id),
             "paused_until": state.paused_until,
@@ -32,15 +33,21 @@ def summarise(state: SecretState) -> Summary:
     )
 
 
+def _waited_for(state: SecretState) -> WaitingFor | None:
+    """What the rotation waits for: nothing any more where it has ended, and owes nothing that a run tries again."""
+    rotation = state.rotation
+    return rotation.waiting if rotation and (rotation.open or has_debts(state)) else None
+
+
 def _status(state: SecretState, *, owed: bool) -> str:
     rotation = state.rotation
     if rotation and (rotation.open or owed):
         if rotation.stuck:
             return "stuck"
-        if rotation.waiting:
-            return {"hold": "holding", "retry": "unfinished"}.get(rotation.waiting.kind, "waiting")
+        if waiting := _waited_for(state):
+            return {"hold": "holding", "retry": "unfinished"}.get(waiting.kind, "waiting")
         return "rotating" if rotation.open else "debts"
-    if state.unserved:
+    if state.unserved or state.untold:
         return "debts"
     return "current" if state.current else "unmanaged"
 
@@ -49,7 +56,7 @@ def _next_at(state: SecretState, *, owed: bool) -> float | None:
     rotation = state.rotation
     if not (owed or (rotation and rotation.open)):
         return None
-    if rotation and rotation.waiting and rotation.waiting.until and not state.unserved:
+    if rotation and rotation.waiting and rotation.waiting.until and not (state.unserved or state.untold):
         return rotation.waiting.again or rotation.waiting.until
     return state.at
 
@@ -91,8 +98,8 @@ def _observed(version: VersionState) -> list[dict[str, Any]]:
     ]
 
 
-def _rotation(rotation: RotationState) -> dict[str, Any]:
-    waiting, stuck, end = rotation.waiting, rotation.stuck, rotation.ended
+def _rotation(rotation: RotationState, waiting: WaitingFor | None) -> dict[str, Any]:
+    stuck, end = rotation.stuck, rotation.ended
     return {
         "id": rotation.id,
         "mode": rotation.mode.value,
@@ -102,6 +109,7 @@ def _rotation(rotation: RotationState) -> dict[str, Any]:
         "hold_until": rotation.hold_ends,
         "hold_max_s": rotation.frozen.hold_max_s,
         "open": rotation.open,
+        "compromised": rotation.compromised,
         "undoing": rotation.undoing is not None,
         "to": rotation.to,
         "waiting": waiting

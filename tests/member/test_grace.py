@@ -125,3 +125,18 @@ def test_a_bridge_that_can_not_be_made_turns_back_before_the_reset(tmp_path: Pat
         assert ran.code in (4, 5, 6), ran.said
         assert TOKEN in ran.said
         assert one.resets == []
+
+
+def test_only_the_leaked_version_is_called_compromised_and_it_is_alerted_once(tmp_path: Path) -> None:
+    with member(tmp_path / "member", secrets=LONE) as one:
+        one.begin()
+        one.sim.switch(grace_s=5 * DAY_S)
+        one.keyturn("rotate", ENTITY, "--compromised", "--reason", "found in a log", "--yes")
+        one.sim.portal_reset()
+        one.well("adopt", ENTITY, "--from-vendor")
+        for _ in range(3):
+            ran = one.keyturn("run")
+            assert ran.code == 8, ran.said
+            assert "still accepted by the vendor when last asked: version 1\n" in ran.out
+            one.clock.advance(HOUR_S)
+        assert len([alert for alert in one.alerts if "|leaked|" in alert]) == 1

@@ -103,7 +103,8 @@ def _leaked(name: str, row: Summary | None) -> Finding | None:
     rotation = row.state.get("rotation") if row else None
     if row is None or not rotation or not rotation.get("compromised"):
         return None
-    alive = [v for v in row.state["versions"] if any(one["verdict"] == "accepted" for one in v.get("observed", ()))]
+    replaced = [version for version in row.state["versions"] if version["id"] != rotation["to"]]
+    alive = [v for v in replaced if any(one["verdict"] == "accepted" for one in v.get("observed", ()))]
     if not alive:
         return None
     numbers = ", ".join(str(version["number"]) for version in alive)

@@ -57,7 +57,7 @@ def adopt(bench: Bench, job: Job, adoption: Adoption) -> Outcome:
         driver = Driver(bench, job, held)
         if driver.state.current and not (job.traits.dies_by_issue and adoption.sink is None):
             return _label(driver, f"version {driver.state.current.number} is current already")
-        given_up = _given_up(driver)
+        way = _given_up(driver)
         found = _vendor(driver)
         broken = tuple(problem for problem in found.problems if problem.fatal)
         if broken:
@@ -77,13 +77,13 @@ def adopt(bench: Bench, job: Job, adoption: Adoption) -> Outcome:
             return known
         claim_subject(driver, found.subject)
         driver.keep(version_id, bundle)
-        driver.append(*taken_over(driver, given_up, _adopted(driver, adoption, found, version_id), found.endpoints))
+        driver.append(*taken_over(driver, way, _adopted(driver, adoption, found, version_id), found.endpoints))
         return _published(driver)
 
 
 def _adopted(driver: Driver, adoption: Adoption, found: InspectResponse, version_id: str) -> ev.Adopted:
     bundle = driver.bundle(version_id) or Bundle()
-    given = "from the vendor" if adoption.from_vendor else "given"
+    by = "from the vendor" if adoption.from_vendor else "given"
     return ev.Adopted(
         version=version_id,
         number=driver.state.next_number,
@@ -91,7 +91,7 @@ def _adopted(driver: Driver, adoption: Adoption, found: InspectResponse, version
         slot=adoption.slot,
         fingerprints=driver.fingerprints(bundle),
         expires_at=found.expires_at,
-        how=f"from sink {adoption.sink}" if adoption.sink else given,
+        how=f"from sink {adoption.sink}" if adoption.sink else by,
         sinks=tuple(sink.key for sink in driver.job.sinks if sink.stored(bundle)) if driver.state.current else (),
         tell=tuple(one.name for one in driver.job.consumers if one.announce) if driver.state.current else (),
     )

@@ -19,7 +19,7 @@ from keyturn.model import (
     Verdict,
     Version,
 )
-from keyturn.options import LocalPath, Options, Reference, Seconds, Url
+from keyturn.options import BaseUrl, LocalPath, Options, ProxyUrl, Reference, Seconds, Url
 from keyturn.plugins.context import Answer, Context, Finished, Http
 from keyturn.plugins.hookspecs import API, Kind, Plugin, hookimpl
 from keyturn.plugins.overlap import Choices, ChooseRequest, Live, Overlap, OverlapPolicy
@@ -27,6 +27,9 @@ from keyturn.plugins.provider import (
     Attempt,
     BreakGlass,
     Call,
+    Commander,
+    CommandRequest,
+    CommandResponse,
     InspectRequest,
     InspectResponse,
     IssueRequest,
@@ -69,11 +72,15 @@ __all__ = [
     "URL_SAFE",
     "Answer",
     "Attempt",
+    "BaseUrl",
     "BreakGlass",
     "Bundle",
     "Call",
     "Choices",
     "ChooseRequest",
+    "CommandRequest",
+    "CommandResponse",
+    "Commander",
     "Conflict",
     "Context",
     "DiscardRequest",
@@ -108,6 +115,7 @@ __all__ = [
     "Problem",
     "PromoteRequest",
     "Provider",
+    "ProxyUrl",
     "Rate",
     "ReadRequest",
     "ReadResponse",

@@ -55,12 +55,16 @@ class Verdict(StrEnum):
 
 
 class Settled(StrEnum):
-    """What became of an attempt whose answer was lost."""
+    """What became of an attempt whose answer was lost.
+
+    `replaced`: neither the new nor the old version is in force, so somebody else's is.
+    """
 
     APPLIED = "applied"
     APPLIED_GONE = "applied_gone"
     PARTLY = "partly"
     NOT_APPLIED = "not_applied"
+    REPLACED = "replaced"
     UNKNOWN = "unknown"
 
 
@@ -86,7 +90,11 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """One field of the bundle. An artefact comes out of issue and has sinks of its own; `value` is for fixed ones."""
+    """One field of the bundle; `value` is for fixed ones.
+
+    An artefact comes out of issue and has sinks of its own; without one that is `required` a version lacks something.
+    `pattern` is a regular expression that the whole of an artefact must match, where a person hands it in.
+    """
 
     name: str
     by: Maker
@@ -94,6 +102,8 @@ class Field:
     value: str = ""
     sensitive: bool = True
     artefact: bool = False
+    required: bool = True
+    pattern: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +136,11 @@ class Traits:
     whatever is issued after it. A version that is granted a life shorter than `life_min_s` is alerted, and its expiry
     alone never renews it where it would be due at once. `check_every_s` is how often a run looks at the vendor although
     nothing is due.
+
+    `attended`: replacing a version is what a person does at the vendor, so nothing is drained or shown before somebody
+    attends; `patience_s` is how long is waited for that. `reset_by` names the artefacts by which `BreakGlass.reset`
+    replaces a version without its value. `probe_every_s` is the shortest time between two probes of a value that was
+    not accepted.
     """
 
     fields: tuple[Field, ...]
@@ -142,6 +157,7 @@ class Traits:
     decoy: bool = False
     probes_max: int = 600
     probe_leaves: str = "nothing"
+    probe_every_s: float = 0.0
     activation_s: float = 60.0
     revocation_s: float = 60.0
     settle_s: float = 30.0
@@ -150,6 +166,9 @@ class Traits:
     min_age_s: float = 0.0
     life_min_s: float = 0.0
     check_every_s: float | None = None
+    attended: bool = False
+    patience_s: float = 7 * 86_400.0
+    reset_by: tuple[str, ...] = ()
     rates: tuple[Rate, ...] = ()
 
     @property
@@ -170,6 +189,11 @@ class Traits:
     def artefacts(self) -> tuple[str, ...]:
         """Names of the fields that have sinks of their own."""
         return tuple(f.name for f in self.fields if f.artefact)
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Names of the artefacts that a version can not do without."""
+        return tuple(f.name for f in self.fields if f.artefact and f.required)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 REFERENCE = re.compile(r"^(?:env:[A-Za-z_][A-Za-z0-9_]*|file:.+|exec:.+|[a-z0-9][a-z0-9_-]*:[^#]+#[^#]+)$", re.DOTALL)
 DURATION = re.compile(r"(\d+)(ms|s|m|h|d|w)")
+PROXY = r"^https?://[^/@\s]+(?:/\S*)?$"
 UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604_800.0}
 
 
@@ -61,6 +62,26 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _proxy(url: str) -> str:
+    if not re.fullmatch(PROXY, url):
+        message = "expected http://HOST:PORT or https://HOST:PORT, without a user and password"
+        raise ValueError(message)
+    return url
+
+
+def _base(url: str) -> str:
+    if "?" in url or "#" in url:
+        message = "expected the URL without ? and #: paths are appended"
+        raise ValueError(message)
+    parts = urlsplit(url)
+    try:
+        usual = parts.port == {"https": 443, "http": 80}[parts.scheme]
+    except ValueError:
+        message = "expected a port up to 65535"
+        raise ValueError(message) from None
+    return parts._replace(netloc=parts.netloc.lower().removesuffix(f":{parts.port}" if usual else "")).geturl()
+
+
 def _local(path: Path, info: ValidationInfo) -> Path:
     folder = (info.context or {}).get("folder")
     return Path(folder) / path if folder else path
@@ -74,6 +95,12 @@ Reference = Annotated[str, AfterValidator(_reference)]
 
 Url = Annotated[str, AfterValidator(_url)]
 """An https URL (http on loopback only), without credentials and without a trailing slash."""
+
+BaseUrl = Annotated[Url, AfterValidator(_base)]
+"""A `Url` that paths are appended to, in one spelling, so that what lies behind it has one name."""
+
+ProxyUrl = Annotated[str, AfterValidator(_proxy), Field(json_schema_extra={"pattern": PROXY})]
+"""The URL of an HTTP proxy, without credentials."""
 
 LocalPath = Annotated[Path, AfterValidator(_local)]
 """A path on this machine; relative ones hang on the validation context's `folder` (the configuration's own)."""

@@ -1,18 +1,25 @@
 """The server of a simulator: real HTTP on loopback, in a thread, that goes down as if its plug was pulled.
 
-For plugins' `simulator` modules; it needs the extra `sim`.
+And what becomes of an answer on its way: none comes, or it comes late, or spoiled. For plugins' `simulator` modules; it
+needs the extra `sim`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 STOP_S_MAX = 10.0
@@ -104,6 +111,60 @@ class Listener:
         """Break the connection to one client, without an answer. From the app's own thread only."""
         if self._server:
             self._server.drop(client)
+
+
+class Way:
+    """The way to a client. `wait` lets a driven clock pass; without it time is real. `drop` breaks a connection."""
+
+    def __init__(self, drop: Callable[[Client], object], wait: Callable[[float], object] | None) -> None:
+        self._drop, self._wait = drop, wait
+
+    async def delay(self, seconds: float) -> None:
+        """Let time pass."""
+        if self._wait:
+            await run_in_threadpool(self._wait, seconds)
+        else:
+            await asyncio.sleep(seconds)
+
+    async def unanswered(self, request: Request, *, hang_s: float) -> Response:
+        """Say nothing for so long, or until the client has had enough, then break the connection; with 0 at once."""
+        if hang_s:
+            await self._hang(request, hang_s)
+        if request.client:
+            self._drop((request.client.host, request.client.port))
+        await _gone(request)
+        return Response()
+
+    async def _hang(self, request: Request, seconds: float) -> None:
+        if self._wait:
+            await self.delay(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await _gone(request)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+class Cut(Response):
+    """Half of what was promised; the server then closes the connection."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's shape
+        """Send the headers as they are, and half of the body."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": bytes(self.body[: len(self.body) // 2]), "more_body": True})
+
+
+def mangled(answer: Response, how: str) -> Response:
+    """An answer as it arrives: `cut` in the middle, of a `bad-length`, or with `bad-utf8` in it."""
+    body, half = bytes(answer.body), len(answer.body) // 2
+    kind = Cut if how == "cut" else Response
+    arriving = {"bad-length": body[:half], "bad-utf8": body[:half] + b"\xff\xfe" + body[half:]}.get(how, body)
+    kept = {name: text for name, text in answer.headers.items() if name not in ("content-length", "content-type")}
+    return kind(arriving, answer.status_code, kept, answer.media_type)
 
 
 def bound_socket(port: int) -> socket.socket:

@@ -20,6 +20,7 @@ class Step(StrEnum):
     VERIFY = "verify"
     PUBLISH = "publish"
     RELEASE = "release"
+    STORE = "store"
     ANNOUNCE = "announce"
     HOLD = "hold"
     RETIRE = "retire"
@@ -45,7 +46,8 @@ def derive(traits: Traits, choices: Choices, mode: Mode = Mode.NORMAL) -> tuple[
 
     A value that is ours alone is staged before issue, one that the vendor has a part in after it. Where the old one
     dies by issue and the answer is the commit, publish comes before verify: nothing avoidable lies in the gap. For the
-    same reason what bridges it is made before anybody drains. Versions that end by their own expiry are never retired.
+    same reason what bridges it is made before anybody drains, and artefacts are stored when consumers go on already.
+    Versions that end by their own expiry are never retired.
     """
     ours, vendors = bool(traits.made_by(Maker.US)), bool(traits.made_by(Maker.VENDOR))
     drains = traits.dies_by_issue and choices.drains
@@ -56,11 +58,12 @@ def derive(traits: Traits, choices: Choices, mode: Mode = Mode.NORMAL) -> tuple[
         Step.BRIDGE: traits.dies_by_issue and bool(choices.bridge),
         Step.QUIESCE: drains,
         Step.RELEASE: drains,
+        Step.STORE: bool(traits.artefacts),
         Step.HOLD: retires,
         Step.RETIRE: retires,
     }
     order = [Step.PREFLIGHT, Step.MINT, Step.BRIDGE, Step.QUIESCE, Step.ISSUE]
     order.insert(5 if vendors else 2, Step.STAGE)
     order += [Step.PUBLISH, Step.VERIFY] if answer_first else [Step.VERIFY, Step.PUBLISH]
-    order += [Step.RELEASE, Step.ANNOUNCE, Step.HOLD, Step.RETIRE, Step.PROVE, Step.TIDY]
+    order += [Step.RELEASE, Step.STORE, Step.ANNOUNCE, Step.HOLD, Step.RETIRE, Step.PROVE, Step.TIDY]
     return tuple(step for step in order if wanted.get(step, True) and step not in LEFT_OUT[mode])

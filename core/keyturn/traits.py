@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from keyturn.model import Field, Maker, Recipe, Revoke, Traits
 
 LETTERS_MAX = 256
@@ -37,7 +39,19 @@ def _field(field: Field) -> list[str]:
         found.append("only a field that we make has a recipe")
     if field.recipe:
         found += _recipe(field.recipe)
+    if field.pattern and not field.artefact:
+        found.append("a pattern is for an artefact: nobody hands in another field")
+    if not _compiles(field.pattern):
+        found.append("its pattern is no regular expression")
     return found
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
 
 
 def _recipe(recipe: Recipe) -> list[str]:
@@ -86,6 +100,10 @@ def _overlap(traits: Traits) -> list[str]:
         found.append("own_expiry needs derived_s: the longest life of a version that does not say when it ends")
     if traits.grace_max_s and not traits.dies_by_issue:
         found.append("grace_max_s is for vendors where issue ends the old version")
+    if traits.attended and traits.coexist:
+        found.append("attended is for vendors where issue ends the old version")
+    if not set(traits.reset_by) <= set(traits.artefacts):
+        found.append("reset_by names artefacts")
     if traits.answer_is_commit and traits.coexist:
         found.append("answer_is_commit is for vendors where issue ends the old version")
     return found
@@ -103,6 +121,8 @@ def _numbers(traits: Traits) -> list[str]:
         "check_every_s": traits.check_every_s or 0.0,
         "derived_s": traits.derived_s,
         "min_age_s": traits.min_age_s,
+        "patience_s": traits.patience_s,
+        "probe_every_s": traits.probe_every_s,
     }
     found = [f"{name} is negative" for name, value in times.items() if value < 0]
     if traits.probes_max < 1:

@@ -1,4 +1,4 @@
-"""A member's configuration, changed by hand."""
+"""A configuration, changed by hand."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from member.member import ENTITY, TOKEN, Member, write_private
+from member.member import ENTITY, TOKEN
+from program import Folder, write_private
 
 Change = Callable[[dict[str, Any]], object]
 
 ACCOUNT, SECRET, DERIVED = "providers.sahamati", f"secrets.{ENTITY}", f"secrets.{TOKEN}"
 
 
-def configured(one: Member, change: Change) -> None:
+def configured(one: Folder, change: Change) -> None:
     """The configuration, changed by hand."""
     config = json.loads(one.config.read_text())
     change(config)

@@ -18,7 +18,7 @@ import pytest
 from crash.harbour import FIELDS, Harbour, harbour, let_in
 from crash.town import SECRET, write_private
 from keyturn.engine.adoption import repair
-from keyturn.engine.loop import Outcome
+from keyturn.engine.outcome import Outcome
 from keyturn.testing.proxy import On, Plan, Seen, answer
 from keyturn_aws.simulator import StrictFake
 from keyturn_vault.simulator import POLICY, READY_S_MAX, OpenBao

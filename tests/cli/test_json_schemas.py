@@ -42,6 +42,7 @@ LIFE = (
     ("abandon", f"abandon {SECRET} --reason test"),
     ("status", "status"),
     ("resume", f"resume {SECRET}"),
+    ("recover", f"recover {SECRET} --reason test --yes"),
     ("repair", f"repair {SECRET}"),
     ("pause", f"pause {SECRET} --until 1h --reason holiday"),
     ("status", "status --fail-on paused"),

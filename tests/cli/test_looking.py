@@ -424,9 +424,21 @@ def test_one_plugin_shows_its_options(tmp_path: Path) -> None:
     assert {"servers", "username", "password"} == {one["name"] for one in document["account"] if one["required"]}
 
 
-def test_a_plugin_without_commands_says_so(tmp_path: Path) -> None:
-    ran = run_in(tmp_path, "plugin", "file", "something", "--else")
-    assert (ran.code, "error[no-commands]" in ran.err) == (2, True)
+def test_a_plugin_lists_its_commands_and_one_without_any_says_so(tmp_path: Path) -> None:
+    listed = run_in(tmp_path, "plugin", "circle")
+    assert listed.code == 0
+    assert [line.split()[:4] for line in listed.out.splitlines()] == [
+        ["keyturn", "plugin", "circle", "canary"],
+        ["keyturn", "plugin", "circle", "ciphertext"],
+    ]
+    for args, code, hint in (
+        (("file",), "no-commands", "keyturn --help"),
+        (("circle", "cannary"), "no-command", "did you mean canary?"),
+        (("circle", "canary"), "secret-needed", "keyturn plugin circle canary NAME"),
+        (("circel",), "plugin-unknown", "did you mean circle?"),
+    ):
+        ran = run_in(tmp_path, "plugin", *args)
+        assert (ran.code, f"error[{code}]" in ran.err, f"next: {hint}" in ran.err) == (2, True, True), ran.err
 
 
 def test_the_schema_knows_the_options_of_every_plugin(tmp_path: Path) -> None:

@@ -63,6 +63,16 @@ def test_what_a_sinks_simulator_says_to_people_can_be_pasted(tmp_path: Path) -> 
     assert list(yaml.safe_load(pasted)) == ["sinks"]
 
 
+def test_a_vendors_simulator_says_where_its_console_is_and_what_to_type(tmp_path: Path) -> None:
+    text = simulated(tmp_path, "circle")
+    url = text.split()[5].rstrip(";")
+    assert f"# the Console is at {url}/console" in text.splitlines()
+    assert "keyturn rotate payments/circle-entity; then keyturn resume payments/circle-entity --attend" in text
+    pasted = yaml.safe_load("\n".join(line for line in text.splitlines() if not line.startswith("export ")))
+    assert pasted["providers"]["circle"]["way"] == "console"
+    conforms("simulate", json.loads(simulated(tmp_path, "circle", "--option", "way=api", "--json")))
+
+
 @pytest.mark.parametrize(
     ("args", "missing", "hint"),
     [
@@ -70,6 +80,7 @@ def test_what_a_sinks_simulator_says_to_people_can_be_pasted(tmp_path: Path) -> 
         (["aws", "--option", "server=moto"], "moto", "pip install 'moto[server]'"),
         (["aws"], "uvicorn", "pip install 'keyturn[sim]'"),
         (["pingauthorize"], "starlette", "pip install 'keyturn[sim]'"),
+        (["circle"], "cryptography", "pip install 'keyturn[circle]'"),
     ],
 )
 def test_what_a_simulator_lacks_is_named_with_how_to_get_it(

@@ -15,7 +15,7 @@ from hvac.exceptions import InvalidPath
 from keyturn.cli.estate import Estate, Wiring, open_estate
 from keyturn.engine.entry import Ask, resume, rotate
 from keyturn.engine.limits import Limits
-from keyturn.engine.loop import Outcome
+from keyturn.engine.outcome import Outcome
 from keyturn.errors import KeyturnError
 from keyturn.testing.proxy import Entry, FaultProxy, Seen
 from keyturn_aws.simulator import StrictFake

@@ -12,7 +12,7 @@ import pytest
 from crash.town import SECRET, Town, town
 from keyturn.cli.estate import open_estate
 from keyturn.engine.entry import Ask, resume, rotate
-from keyturn.engine.loop import Outcome
+from keyturn.engine.outcome import Outcome
 
 LOST = (
     "timeout-before",

@@ -12,7 +12,7 @@ import pytest
 
 from crash.harbour import FIELDS, Harbour, harbour, publish_through
 from crash.town import FIRST, SECRET
-from keyturn.engine.loop import Outcome
+from keyturn.engine.outcome import Outcome
 from keyturn.errors import KeyturnError
 from keyturn.testing.proxy import On, Plan, Seen, answer
 from keyturn_aws.simulator import StrictFake

@@ -9,7 +9,7 @@ from typing import Any
 from engine.test_crashes import VARIANTS
 from keyturn.config.model import Notify
 from keyturn.engine.entry import Ask, rollback
-from keyturn.engine.loop import Outcome
+from keyturn.engine.outcome import Outcome
 from keyturn.testing.rig import Rig
 
 TELL = Notify(exec=("/bin/true",))

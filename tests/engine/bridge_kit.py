@@ -9,7 +9,7 @@ from typing import Any
 from keyturn.engine.bench import Bench
 from keyturn.engine.entry import Ask, rotate
 from keyturn.engine.job import Job
-from keyturn.engine.loop import Outcome
+from keyturn.engine.outcome import Outcome
 from keyturn.engine.record.fold import fold
 from keyturn.engine.record.state import SecretState
 from keyturn.engine.renewing import Renewer

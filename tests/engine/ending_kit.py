@@ -12,7 +12,7 @@ from keyturn.engine import operator
 from keyturn.engine.bench import Bench
 from keyturn.engine.entry import Ask, rotate
 from keyturn.engine.job import Job
-from keyturn.engine.loop import Outcome
+from keyturn.engine.outcome import Outcome
 from keyturn.engine.record.state import SecretState, VersionState
 from keyturn.engine.renewing import Renewer
 from keyturn.engine.rounds import carry_out, is_due, scan

@@ -302,9 +302,9 @@ def test_at_the_end_the_escrow_keeps_the_current_value_only(tmp_path: Path) -> N
 
 def test_a_drained_consumer_is_released_after_an_abandon_too(tmp_path: Path) -> None:
     rig = adopted(tmp_path, fake="hashed", consumers=(Consumer(name="signer", quiesce=TELL, release=TELL),))
-    rig.notifier.plan["release", "signer"] = [NotSent("busy")] * 3
+    rig.notifier.plan["release", "signer"] = [NotSent("busy")] * 4
     assert rig.rotate().status == "unfinished"
-    act(rig, abandon, reason="later")
+    assert "signer was not told to go on" in act(rig, abandon, reason="later").text
     rig.notifier.told.clear()
     rig.settle()
     assert ("release", "signer", 2) in rig.notifier.told

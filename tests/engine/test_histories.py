@@ -376,7 +376,7 @@ def test_a_person_at_the_vendor_is_waited_for_and_nothing_is_published_before(tm
     rig = adopted(tmp_path, fake="console")
     outcome = rig.rotate()
     assert (outcome.status, outcome.exit_code) == ("waiting", 6)
-    assert outcome.next == "keyturn resume app/main --supply recovery_file=@FILE"
+    assert outcome.next == "keyturn resume app/main --attend"
     assert current(rig) == 1
     assert never_broken(rig)
     assert rig.run().status == "waiting"
@@ -387,7 +387,7 @@ def test_a_person_at_the_vendor_is_waited_for_and_nothing_is_published_before(tm
 def test_break_glass_replaces_a_lost_current_with_the_recovery_file(tmp_path: Path) -> None:
     rig = adopted(tmp_path, fake="console", account={"way": "api"})
     supplied = Bundle({"recovery_file": rig.vendor.recovery_files["main"]})  # type: ignore[attr-defined]
-    outcome = rig.rotate(mode=Mode.BREAK_GLASS, reason="lost", supplied=supplied)
+    outcome = rig.rotate(mode=Mode.BREAK_GLASS, reason="lost", force=True, supplied=supplied)
     assert outcome.status == "done"
     assert current(rig) == 2
     assert never_broken(rig)

@@ -16,7 +16,7 @@ from keyturn.cli.app import PROGRAM, Session, program
 from keyturn.cli.looking import status
 from keyturn.cli.render import SEVERITY
 from keyturn.config.schema import json_schema
-from keyturn.engine.loop import EXIT
+from keyturn.engine.outcome import EXIT
 from keyturn.plugins import context, overlap, provider, sink
 from keyturn.plugins.hookspecs import Kind
 from keyturn.plugins.registry import BUILT_IN, Registry

@@ -42,7 +42,7 @@ def secret(body: str, name: str = "pay/two") -> str:
 
 
 CIRCLE = "{provider: circle, target: {canary_wallet: w}, sinks: [%s]}"
-BOTH = "{to: custody, path: c, fields: [entity_secret, recovery_file]}"
+BOTH = "{to: custody, path: c, fields: [entity_secret]}, {to: custody, path: r, fields: [recovery_file]}"
 
 CASES = {
     "a key nobody knows": (BASE + "journl: {}\n", "unknown-key", "all"),
@@ -81,6 +81,8 @@ CASES = {
         "unknown-key", "secret:pay/one"),
     "a field the vendor does not make": (secret(CIRCLE % BOTH.replace("fields: [", "fields: [secrt, ")),
         "unknown-field", "secret:pay/two"),
+    "an artefact beside the value": (secret(CIRCLE % "{to: custody, path: c, fields: [recovery_file, entity_secret]}"),
+        "artefact-not-apart", "secret:pay/two"),
     "an artefact nobody keeps": (secret(CIRCLE % "{to: custody, path: c}"), "unpublished-field", "secret:pay/two"),
     "an unknown overlap": (secret(f"{(CIRCLE % BOTH)[:-1]}, overlap: {{strategy: duel}}}}"), "unknown-plugin",
         "secret:pay/two"),

@@ -82,7 +82,7 @@ def lost(verb: str) -> str:
 
 
 def test_the_verbs_that_change_something_are_known() -> None:
-    assert CHANGING == ["discard", "issue", "promote", "reset", "retire", "stage"]
+    assert CHANGING == ["command", "discard", "issue", "promote", "reset", "retire", "stage"]
     assert READING == ["inspect", "make", "probe", "read", "settle"]
 
 

@@ -41,11 +41,11 @@ TABLE = {
         Mode.NORMAL,
         f"preflight mint issue stage verify publish {END}",
     ),
-    "an artefact does not delay the stage": (
+    "an artefact delays neither stage nor publish, and is stored after that": (
         coexisting(WITH_ARTEFACT),
         False,
         Mode.NORMAL,
-        f"{BEGIN} issue verify publish {END}",
+        f"{BEGIN} issue verify publish store {END}",
     ),
     "ours, in place, nobody drains": (
         in_place(OURS),
@@ -218,3 +218,12 @@ def test_every_rotation_looks_first_verifies_publishes_and_tidies_last(
     assert steps[0] is Step.PREFLIGHT
     assert steps[-1] is Step.TIDY
     assert {Step.VERIFY, Step.PUBLISH, Step.ANNOUNCE} <= set(steps)
+
+
+@often
+@given(any_traits, any_choices, modes)
+def test_an_artefact_is_stored_when_consumers_go_on_already(traits: Traits, choices: Choices, mode: Mode) -> None:
+    steps = derive(traits, choices, mode)
+    assert (Step.STORE in steps) == bool(traits.artefacts)
+    if Step.STORE in steps:
+        assert all(steps.index(Step.STORE) > steps.index(s) for s in (Step.PUBLISH, Step.RELEASE) if s in steps)

@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "run": ("run", "run", "Do everything that is due, in flight or owed."),
     "rotate": ("rotate", "rotate", "Rotate secrets now."),
     "resume": ("flight", "resume", "Carry on with a rotation in flight, or with what it owes."),
+    "recover": ("recover", "recover", "Replace a lost secret by what it came with (a recovery file)."),
     "rollback": ("flight", "rollback", "Go back to the version before, while both live."),
     "abandon": ("flight", "abandon", "Undo a rotation, or end it where it can not be undone."),
     "ack": ("flight", "ack", "Record that a consumer reads a version."),
@@ -95,7 +96,7 @@ class Session:
 
     @contextmanager
     def estate(self) -> Iterator[Estate]:
-        """The configured estate, closed at the end. The first SIGINT or SIGTERM stops it after the running step."""
+        """The configured estate, closed at the end. The first signal to end stops it after the running step."""
         from keyturn.cli.estate import open_estate  # noqa: PLC0415 - loads pydantic
         from keyturn.cli.progress import make_progress  # noqa: PLC0415 - help does without it
 
@@ -360,16 +361,22 @@ def _interrupted(session: Session) -> KeyturnError:
 
 @contextmanager
 def _stopped_by_signals(clock: Clock, session: Session) -> Iterator[None]:
-    """The first signal ends every wait and begins nothing new; the second ends the process, as safe as a crash."""
+    """The first signal ends every wait and begins nothing new; the second ends the process, as safe as a crash.
+
+    A terminal that is closed sends SIGHUP, maybe more than once: consumers that drain are still told to go on.
+    """
     import signal  # noqa: PLC0415 - help does without it
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if clock.stopped and number == signal.SIGHUP:
+            return
         if clock.stopped:
             os._exit(UnfinishedError.exit_code)
         clock.stop()
         session.say("stopping after the running step; once more to stop at once (nothing is lost)")
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    hang_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]  # nohup
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, *hang_up)}
     try:
         yield
     finally:

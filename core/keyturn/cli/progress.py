@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from threading import RLock
 from typing import Any, Protocol, TextIO
 
 import click
 
+from keyturn.cli.cut_over import cut_over
 from keyturn.clock import SystemClock, iso
 from keyturn.engine.record import events as ev
 from keyturn.ids import short
@@ -191,7 +192,7 @@ def _mark(body: ev.Body) -> str:
         return "bad"
     if isinstance(body, ev.Ended):
         return {"done": "done", "superseded": ""}.get(body.outcome, "bad")
-    return "done" if isinstance(body, ev.Adopted | ev.Repaired | ev.Told | ev.Acknowledged) else ""
+    return "done" if isinstance(body, ev.Adopted | ev.Supplied | ev.Repaired | ev.Told | ev.Acknowledged) else ""
 
 
 def said(body: ev.Body) -> str:
@@ -231,7 +232,8 @@ def _proved(body: ev.Proved) -> str:
 def _ended(body: ev.Ended) -> str:
     if body.outcome == "superseded":
         return "rotation superseded by a newer one"
-    return f"rotation {body.outcome}{f': {body.reason}' if body.reason else ''}"
+    cost = "; ".join(cut_over(asdict(body)))
+    return f"rotation {body.outcome}{f': {body.reason}' if body.reason else ''}{f'; {cost}' if cost else ''}"
 
 
 def _checked(body: ev.Checked) -> str:
@@ -261,6 +263,7 @@ _LINES: dict[type[ev.Body], Callable[[Any], str]] = {
     ev.Sent: lambda body: f"{body.verb}: sent to {body.target} (attempt {short(body.attempt)})",
     ev.Answered: _answered,
     ev.SettledAs: lambda body: f"issue: found {body.outcome.replace('_', ' ')} by looking",
+    ev.Supplied: lambda body: f"{', '.join(body.fingerprints)} handed in and sealed",
     ev.Reissuing: lambda body: f"issue: the value is gone, going on with version {body.number}",
     ev.Accepted: lambda body: f"verify: accepted at {body.endpoint}",
     ev.Proved: _proved,

@@ -14,6 +14,7 @@ from keyturn.references import SINK_REFERENCE, sink_of
 
 Node = tuple[str, str]
 Graph = dict[Node, set[Node]]
+APART = "list a place once, or let each have another path or name"
 
 
 def check_subjects(work: Work, secrets: Iterable[ManagedSecret]) -> None:
@@ -38,7 +39,8 @@ def _claim(work: Work, first: dict[str, Path], subject: str, path: Path, code: s
     noun = "place in a sink" if code == "one-place" else "subject at the vendor"
     for mine, other in ((path, first[subject]), (first[subject], path)):
         message = f"the same {noun} ({subject}) as {other[1]} at {work.problems.mark(other)}"
-        work.problems.add(code, message, mine, hint=f"let {mine[1]} and {other[1]} be one secret, or part them")
+        hint = f"let {mine[1]} and {other[1]} be one secret, or part them" if mine[1] != other[1] else APART
+        work.problems.add(code, message, mine, hint=hint)
 
 
 def check_after(work: Work, managed: Iterable[ManagedSecret]) -> None:

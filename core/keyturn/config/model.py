@@ -74,12 +74,16 @@ class Notify:
 
 @dataclass(frozen=True, kw_only=True)
 class Consumer:
-    """Whoever reads the secret. `acknowledge`: it has to confirm each version."""
+    """Whoever reads the secret. `acknowledge`: it has to confirm each version.
+
+    `must_drain`: a rotation turns back where it could not be told to drain; else that is recorded, and it goes on.
+    """
 
     name: str
     acknowledge: bool = False
     announce: Notify | None = None
     quiesce: Notify | None = None
+    must_drain: bool = True
     release: Notify | None = None
 
 

@@ -115,6 +115,7 @@ def consumer(section: ConsumerSection, folder: FilePath) -> Consumer:
         acknowledge=section.acknowledge == "required",
         announce=_notify(section.announce, folder),
         quiesce=_notify(section.quiesce, folder),
+        must_drain=section.drain == "required",
         release=_notify(section.release, folder),
     )
 
@@ -263,6 +264,7 @@ def _fields(work: Work, written: Any, traits: Traits | None, path: Path) -> dict
         work.problems.add("bad-value", message, path, hint="name each field once, or leave fields out for all of them")
     for step, theirs in pairs.values():
         _check_field(work, theirs, traits, (*path, step))
+    _check_apart(work, traits, {str(theirs) for _, theirs in pairs.values()}, path)
     return {ours: str(theirs) for ours, (_, theirs) in pairs.items()}
 
 
@@ -271,6 +273,18 @@ def _check_field(work: Work, name: Any, traits: Traits | None, path: Path) -> No
         work.problems.add("bad-value", "expected the name of a field", path, hint=AS_SCHEMA)
     elif traits is not None and name not in (known := [one.name for one in traits.fields]):
         work.problems.add("unknown-field", f"the secret has no field {name}", path, hint=suggestion(name, known))
+
+
+def _check_apart(work: Work, traits: Traits | None, names: set[str], path: Path) -> None:
+    """A place has artefacts or values: who reads a value must not wait for an artefact, nor be able to read it."""
+    fields = [one for one in traits.fields if one.name in names] if traits else []
+    values = [one.name for one in fields if one.sensitive and not one.artefact]
+    artefacts = ", ".join(one.name for one in fields if one.artefact)
+    if values and artefacts:
+        message = f"{artefacts} in one place with {', '.join(values)}, which it can replace"
+        work.problems.add(
+            "artefact-not-apart", message, path, hint=f"list another place for it, with fields: [{artefacts}]"
+        )
 
 
 def _check_published(work: Work, traits: Traits, bindings: list[Binding], path: Path) -> None:

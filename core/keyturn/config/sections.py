@@ -266,6 +266,9 @@ class ConsumerSection(Options):
     acknowledge: Literal["required"] | None = Field(None, description="required: confirms each version")
     announce: NotifySection | None = Field(None, description="tell it of a new version")
     quiesce: NotifySection | None = Field(None, description="tell it to drain before the old version dies")
+    drain: Literal["required", "best-effort"] = Field(
+        "required", description="required: no rotation while it can not be told to drain; best-effort: without it"
+    )
     release: NotifySection | None = Field(None, description="tell it to go on")
 
 

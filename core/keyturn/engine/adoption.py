@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from keyturn.engine.bench import Bench
+from keyturn.engine.custody import told
 from keyturn.engine.decisions.actions import ProbeNow
 from keyturn.engine.decisions.looks import DECOY, SinkLook
 from keyturn.engine.effects.driver import Driver
@@ -14,9 +15,11 @@ from keyturn.engine.effects.sinks import announced, look_at_sinks
 from keyturn.engine.effects.vendor import look_at_vendor, probe
 from keyturn.engine.entry import carry_on, claim_subject, given_up, refusal, refuse_in_flight, unpublished
 from keyturn.engine.job import BoundSink, Job
-from keyturn.engine.loop import Outcome
+from keyturn.engine.late import in_force, sealed
 from keyturn.engine.operator import WAIT_S, quiet
-from keyturn.engine.preflight import not_asked, unseen
+from keyturn.engine.outcome import Outcome
+from keyturn.engine.plan import way_out
+from keyturn.engine.preflight import not_asked, resume_what_is_in_doubt, unseen
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.state import VersionState
 from keyturn.engine.serving import bring_up, journal_behind, not_all
@@ -38,10 +41,14 @@ HEARS_LATE_S = 3600.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Adoption:
-    """Take over what is there: the value from a sink, the vendor, or `bundle`; `handle` is its name at the vendor."""
+    """Take over what is there: the value from a sink, the vendor, or `bundle`; `handle` is its name at the vendor.
+
+    `from_escrow`: a version of ours that was given up and is in force all the same.
+    """
 
     sink: str | None = None
     from_vendor: bool = False
+    from_escrow: bool = False
     bundle: Bundle | None = None
     handle: str | None = None
     slot: str | None = None
@@ -62,7 +69,9 @@ def adopt(bench: Bench, job: Job, adoption: Adoption) -> Outcome:
         broken = tuple(problem for problem in found.problems if problem.fatal)
         if broken:
             raise refusal(job.name, broken)
-        bundle = _value(driver, adoption, found)
+        late = _given_up_in_force(driver, found) if adoption.from_escrow else None
+        adoption = replace(adoption, handle=adoption.handle or late.handle, slot=late.slot) if late else adoption
+        bundle = (driver.bundle(late.id) if late else None) or _value(driver, adoption, found)
         version_id = driver.new_id()
         driver.remember(version_id, bundle)
         looks = look_at_sinks(driver, [sink.key for sink in job.sinks])
@@ -72,7 +81,7 @@ def adopt(bench: Bench, job: Job, adoption: Adoption) -> Outcome:
         fatal = tuple(problem for problem in problems if problem.fatal)
         if fatal:
             raise refusal(job.name, fatal)
-        known = _known_already(driver, bundle)
+        known = _known_already(driver, bundle) if late is None else None
         if known:
             return known
         claim_subject(driver, found.subject)
@@ -83,18 +92,25 @@ def adopt(bench: Bench, job: Job, adoption: Adoption) -> Outcome:
 
 def _adopted(driver: Driver, adoption: Adoption, found: InspectResponse, version_id: str) -> ev.Adopted:
     bundle = driver.bundle(version_id) or Bundle()
-    by = "from the vendor" if adoption.from_vendor else "given"
+    by = "from the vendor" if adoption.from_vendor else "from the escrow" if adoption.from_escrow else "given"
     return ev.Adopted(
         version=version_id,
         number=driver.state.next_number,
-        handle=adoption.handle,
+        handle=adoption.handle or _only_name(driver, found),
         slot=adoption.slot,
         fingerprints=driver.fingerprints(bundle),
         expires_at=found.expires_at,
         how=f"from sink {adoption.sink}" if adoption.sink else by,
         sinks=tuple(sink.key for sink in driver.job.sinks if sink.stored(bundle)) if driver.state.current else (),
         tell=tuple(one.name for one in driver.job.consumers if one.announce) if driver.state.current else (),
+        artefacts=driver.job.traits.wanted,
     )
+
+
+def _only_name(driver: Driver, found: InspectResponse) -> str | None:
+    """What the value is called at a vendor that holds one, and has one name for it."""
+    names = {seen.handle for seen in found.seen}
+    return names.pop() if driver.job.traits.live_max == 1 and len(names) == 1 else None
 
 
 def _published(driver: Driver) -> Outcome:
@@ -113,7 +129,11 @@ def _label(driver: Driver, text: str) -> Outcome:
     bring_up(driver)
     deaf = announced(driver)
     said = f"{text}; not told: {'; '.join(deaf)}" if deaf else text
-    return quiet(driver.job, said, f"keyturn {'run' if deaf else 'plan'} {driver.job.name}")
+    done = Outcome(
+        secret=driver.job.name, status="quiet", text=said, next=f"keyturn run {driver.job.name}" if deaf else ""
+    )
+    lacking = told(driver, done, "")
+    return lacking if lacking.next else replace(done, next=f"keyturn plan {driver.job.name}")
 
 
 # Over a current version, where somebody else's issue has ended it
@@ -127,6 +147,20 @@ def _given_up(driver: Driver) -> tuple[ev.Body, ...]:
     return way
 
 
+def _given_up_in_force(driver: Driver, found: InspectResponse) -> VersionState:
+    """The given-up version that the vendor accepts. Raises RefusedError where none is."""
+    version = in_force(driver, found.endpoints, most=driver.job.traits.probes_max)
+    if version:
+        return version
+    asked = ", ".join(str(one.number) for one in sealed(driver))
+    raise RefusedError(
+        "none-given-up-in-force",
+        f"no version that was given up is accepted ({f'asked for: {asked}' if asked else 'the escrow holds none'})",
+        hint=resume_what_is_in_doubt(driver) or f"keyturn check --online {driver.job.name}",
+        place=driver.job.name,
+    )
+
+
 def _known_already(driver: Driver, bundle: Bundle) -> Outcome | None:
     """What is current, or under way, already: nothing is recorded anew."""
     state, name = driver.state, driver.job.name
@@ -134,13 +168,19 @@ def _known_already(driver: Driver, bundle: Bundle) -> Outcome | None:
         return carry_on(driver)
     if state.current is None or not _has(driver, state.current, bundle):
         return None
-    driver.keep(state.current.id, bundle)  # it may have been lost everywhere but at the vendor
+    kept = driver.readable(state.current.id) or Bundle()
+    driver.keep(state.current.id, kept.with_(_plain(driver, bundle)))  # it may have been lost all but at the vendor
     said = _label(driver, f"version {state.current.number} is current already, with this very value")
     return replace(said, next=f"keyturn resume {name}") if state.rotation and state.rotation.open else said
 
 
 def _has(driver: Driver, version: VersionState, bundle: Bundle) -> bool:
-    return driver.fingerprints(bundle).items() <= version.fingerprints.items()
+    return driver.fingerprints(_plain(driver, bundle)).items() <= version.fingerprints.items()
+
+
+def _plain(driver: Driver, bundle: Bundle) -> Bundle:
+    """The value without what came out of issue beside it."""
+    return bundle.only(name for name in bundle if name not in driver.job.traits.artefacts)
 
 
 def _older_copy(driver: Driver, looks: Mapping[str, SinkLook]) -> Iterator[Problem]:
@@ -162,7 +202,7 @@ def _put_back(driver: Driver, bundle: Bundle) -> Iterator[Problem]:
             code="version-replaced",
             text=f"this is the value of version {older[-1].number}, which version {state.current.number} replaced",
             hint=f"what the vendor shows may lag behind: keyturn check --online {name} later; "
-            f"if version {state.current.number} stays refused: keyturn rotate {name} --current-dead --reason TEXT",
+            f"if version {state.current.number} stays refused: {way_out(name, driver.job.traits)}",
         )
 
 
@@ -190,7 +230,15 @@ def _value(driver: Driver, adoption: Adoption, found: InspectResponse) -> Bundle
             hint=_instead(driver, adoption),
             place=driver.job.name,
         )
-    return Bundle(fixed).with_(bundle)
+    return _with_artefacts(driver, Bundle(fixed).with_(bundle))
+
+
+def _with_artefacts(driver: Driver, bundle: Bundle) -> Bundle:
+    """The value with those artefacts that are where they are kept, unless they came out of another version of ours."""
+    stored = _read_sinks(driver, None, artefacts=True)
+    known = {one for version in driver.state.versions.values() for one in version.fingerprints.values()}
+    prints = driver.fingerprints(stored)
+    return bundle.with_(stored.only(n for n, one in prints.items() if n not in bundle and one not in known))
 
 
 def _instead(driver: Driver, adoption: Adoption) -> str:
@@ -201,10 +249,10 @@ def _instead(driver: Driver, adoption: Adoption) -> str:
     return "name a sink that holds all fields, or give them with --from-stdin"
 
 
-def _read_sinks(driver: Driver, name: str | None) -> Bundle:
+def _read_sinks(driver: Driver, name: str | None, *, artefacts: bool = False) -> Bundle:
     bundle = Bundle()
     for sink in driver.job.sinks:
-        if name not in (None, sink.sink):
+        if name not in (None, sink.sink) or sink.artefact is not artefacts:
             continue
         result = driver.ask([driver.ask_sink(sink, "read", ReadRequest(call=driver.sink_call(sink)))])[0]
         stored: Bundle = (result.answer.bundle if result.done else None) or Bundle()
@@ -257,11 +305,12 @@ def _value_problems(driver: Driver, adoption: Adoption, found: InspectResponse, 
     probe(driver, ProbeNow(pairs=tuple((id_, endpoint) for endpoint in found.endpoints for id_ in ids)))
     problems = _differs(driver, found, version_id)
     for endpoint in found.endpoints:
-        verdict = driver.looks.probes[version_id, endpoint].verdict
-        if verdict is not Verdict.ACCEPTED:
-            said = "refused" if verdict is Verdict.REFUSED else "not shown to be accepted"
-            hint = _other_way(driver, adoption, verdict, version_id)
-            problems.append(Problem(code="value-not-accepted", text=f"the value is {said} at {endpoint}", hint=hint))
+        seen = driver.looks.probes[version_id, endpoint]
+        if seen.verdict is not Verdict.ACCEPTED:
+            said = "refused" if seen.verdict is Verdict.REFUSED else "not shown to be accepted"
+            hint = _other_way(driver, adoption, seen.verdict, version_id)
+            text = f"the value is {said} at {endpoint}{f': {seen.evidence}' if seen.evidence else ''}"
+            problems.append(Problem(code="value-not-accepted", text=text, hint=hint))
         decoy = driver.looks.probes.get((DECOY, endpoint))
         if decoy and decoy.verdict is Verdict.ACCEPTED:
             hint = "authentication seems to be off there; turn it on first"
@@ -286,10 +335,10 @@ def _other_way(driver: Driver, adoption: Adoption, verdict: Verdict, version_id:
     bundle = driver.bundle(version_id) or Bundle()
     if _just_issued(driver, bundle):
         return f"keyturn resume {driver.job.name}"
+    if driver.state.current is None:
+        return f"keyturn rotate {driver.job.name} --first --force --reason TEXT"
     ours = driver.state.knows(driver.fingerprints(bundle))
-    mode = "--current-dead" if driver.state.current else "--first"
-    force = "" if ours and driver.state.current else " --force"
-    return f"keyturn rotate {driver.job.name} {mode}{force} --reason TEXT"
+    return way_out(driver.job.name, driver.job.traits, *([] if ours else ["--force"]))
 
 
 def _just_issued(driver: Driver, bundle: Bundle) -> bool:

@@ -15,10 +15,14 @@ from keyturn.engine.effects.driver import Driver
 from keyturn.engine.effects.leases import holding
 from keyturn.engine.job import Job
 from keyturn.engine.record import events as ev
+from keyturn.engine.record.receipt import artefact_next
 from keyturn.errors import HeldElsewhereError, PluginError, Refused
 from keyturn.journal.store import Summary
 from keyturn.process import run
 from keyturn.schedule import Due, DueStatus
+
+HANDED_IN_S = 3600.0
+"""How long after a version was set an artefact that a person is asked for may take to be handed in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +60,15 @@ class Standing:
 
 
 def alerts_due(one: Standing) -> tuple[Finding, ...]:
-    """What a person should look at: stuck, refused, held long, unmanaged, short, overdue, due while paused. Pure."""
+    """What a person should look at: stuck, refused, held long, lacking, unmanaged, short, late or paused. Pure."""
     name, row, due, now = one.name, one.row, one.due, one.now
     found = [
         _stuck(row),
         *_problems(row),
         _leaked(name, row),
+        _gap(name, row),
         _hold_max(name, row, now),
+        _artefact(name, row, now),
         _unmanaged(row, one.begin),
         _short(name, row, due, now),
         _late(name, row, due, now),
@@ -130,6 +136,40 @@ def _hold_max(name: str, row: Summary | None, now: float) -> Finding | None:
         text=f"old and new have both served since before hold_max ended at {iso(until)}; missing: {missing}",
         next=f"keyturn status {name}",
         attention=False,
+    )
+
+
+def _gap(name: str, row: Summary | None) -> Finding | None:
+    """The old version was ended, or may have been, and no run has published the new one yet."""
+    rotation = row.state.get("rotation") if row else None
+    since = rotation.get("gap_since") if rotation else None
+    if row is None or rotation is None or since is None or row.status == "stuck":
+        return None
+    waiting = rotation["waiting"]
+    why = f": {waiting['text']}" if waiting else ""
+    return Finding(
+        key=f"gap:{rotation['id']}",
+        what="gap",
+        text=f"consumers may have had nothing valid since {iso(since)}{why}",
+        next=f"keyturn resume {name}",
+        attention=False,  # its outcome has the exit code already
+    )
+
+
+def _artefact(name: str, row: Summary | None, now: float) -> Finding | None:
+    """An artefact never reached us. Once for each version; whoever sets it at the vendor has an hour to hand it in."""
+    current = next((v for v in row.state["versions"] if v["state"] == "current"), None) if row else None
+    lacks = current.get("lacks", ()) if current else ()
+    waiting = (row.state.get("rotation") or {}).get("waiting") if row else None
+    asked = bool(waiting and waiting["wants"]) and current is not None and now < current["since"] + HANDED_IN_S
+    if current is None or not lacks or asked:
+        return None
+    return Finding(
+        key=f"artefact:{current['id']}",
+        what="artefact",
+        text=f"version {current['number']} has no {' and no '.join(lacks)}, and older ones are void: without it the "
+        "secret can not be recovered once it is lost. It is not rotated for that before it is due",
+        next=artefact_next(name, lacks[0]),
     )
 
 

@@ -15,14 +15,14 @@ from keyturn.engine.effects.driver import Driver
 from keyturn.engine.effects.leases import Held, holding
 from keyturn.engine.effects.vendor import shown_by
 from keyturn.engine.job import Job
-from keyturn.engine.loop import Outcome
+from keyturn.engine.outcome import Outcome
 from keyturn.engine.plan import make_plan
 from keyturn.engine.preflight import Findings, preflight
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.state import SecretState
 from keyturn.engine.record.summary import summarise
 from keyturn.journal.store import Lease, Summary
-from keyturn.model import Mode, Problem, Traits
+from keyturn.model import Mode, Problem, Revoke, Traits
 from keyturn.plugins.provider import Seen
 from keyturn.secret import Bundle
 from keyturn.states import State
@@ -66,7 +66,8 @@ def check(bench: Bench, job: Job, known_handles: Collection[str]) -> Checked:
     driver = _Onlooker(bench, job, _NoLease())
     findings = preflight(driver, Mode.NORMAL)
     plan = make_plan(job, driver.state, mode=Mode.NORMAL)
-    seen = findings.vendor.seen if findings.vendor else ()
+    # Where nothing is ever removed, a handle is no version of anybody's: it names what the secret belongs to.
+    seen = findings.vendor.seen if findings.vendor and job.traits.revoke is not Revoke.NONE else ()
     return Checked(
         secret=job.name,
         managed=driver.state.current is not None,
@@ -81,16 +82,32 @@ def look_due(traits: Traits, row: Summary | None, now: float, distrusted_at: flo
     `distrusted_at` is when a derived secret could not be made (epoch s; 0: never).
     """
     current = next((v for v in row.state["versions"] if v["state"] == "current"), None) if row else None
-    if row is None or current is None or row.status not in ("current", "holding"):
+    if row is None or current is None or not _settled(row):
         return ""
     seen_at = row.state.get("checked_at") or current["since"] or 0.0  # rows of older writers have no `checked_at`
     if distrusted_at > seen_at:
         return "a secret derived from it could not be made"
+    late_at = (row.state.get("rotation") or {}).get("look_again_at")
+    if late_at and seen_at < late_at <= now:
+        return "a call of the rotation that was undone may have taken effect late"
     open_ = any(problem["fatal"] for problem in row.state.get("problems", ()))
     every_s = [*([AGAIN_S] if open_ else []), *([traits.check_every_s] if traits.check_every_s else [])]
     if not every_s or now - seen_at < min(every_s):
         return ""
     return f"{'problems were' if open_ else 'last'} seen at {iso(seen_at)}"
+
+
+def _settled(row: Summary) -> bool:
+    """Whether no run has work on it before it is due: what waits for a person alone keeps nobody from looking."""
+    by_person = row.status == "debts" and row.next_at is None
+    return row.status in ("current", "holding") or by_person or waits_for_person(row)
+
+
+def waits_for_person(row: Summary) -> bool:
+    """Whether a rotation has published nothing yet, and goes on only when a person comes: that may take days. Pure."""
+    rotation = row.state["rotation"]
+    waiting = rotation and rotation["waiting"]
+    return bool(row.status == "waiting" and waiting and waiting["kind"] == "person" and not rotation["published_at"])
 
 
 def look(bench: Bench, job: Job, *, distrusted_at: float = 0.0, lease: Lease | None = None) -> Outcome:
@@ -107,7 +124,8 @@ def look(bench: Bench, job: Job, *, distrusted_at: float = 0.0, lease: Lease | N
             bench.left_alone.add(job.name)
         note(driver, found.problems, due=True, expires_at=_of_ours(driver, found))
         said = ", ".join(problem.code for problem in found.fatal) or "all is well"
-        return Outcome(secret=job.name, status="quiet", text=f"looked at: {said}", next=f"keyturn status {job.name}")
+        status = "waiting" if waits_for_person(summarise(driver.state)) else "quiet"
+        return Outcome(secret=job.name, status=status, text=f"looked at: {said}", next=f"keyturn status {job.name}")
 
 
 def _of_ours(driver: Driver, found: Findings) -> float | None:

@@ -19,7 +19,13 @@ from keyturn.plugins.sink import SINK_VERBS
 from keyturn.redact import scrub
 from keyturn.secret import Bundle, Secret
 
-MUTATING = frozenset({"issue", "reset", "retire", "stage", "promote", "discard", "notify", "renew"})
+MUTATING = frozenset({"issue", "reset", "retire", "stage", "promote", "discard", "notify", "renew", "command"})
+HARMLESS_LATE = frozenset({"notify"})
+"""What may go on behind our back: a consumer that is told late has nothing of the secret, and of a drain a deadline.
+
+A late call to a vendor or a sink may still change what a later step goes by, so that the process leaves the secret
+alone. Were it the same here, one consumer that hangs could have the others wait in the gap.
+"""
 REAL = SystemClock()
 """Deadlines of real threads are real time, also where the journal's is driven by a test."""
 
@@ -127,7 +133,7 @@ class Fence:
     def _outcome(self, ask: Ask, raw: Any, secrets: set[str]) -> Result:
         if raw is _TIMED_OUT:
             text = f"{ask.plugin}: {ask.verb} did not answer within {ask.within_s:g} s"
-            return Result(outcome=_lost(ask.verb), why=text, code="deadline", overran=True)
+            return Result(outcome=_lost(ask.verb), why=text, code="deadline", overran=ask.verb not in HARMLESS_LATE)
         if isinstance(raw, BaseException):
             if not isinstance(raw, Exception):
                 raise raw

@@ -30,3 +30,7 @@ class Limits:
     """How old that may be when issue ends what it was derived from."""
     drain_s: float = 900.0
     """The dead-man deadline handed to consumers that drain."""
+    attend_s: float = 600.0
+    """How long a person attends; below `drain_s`, since consumers are drained for all of that time."""
+    margin_s: float = 15.0
+    """What must be left of a drain besides all that is waited for in it: clocks differ, and consumers wake up early."""

@@ -24,14 +24,17 @@ def needed(traits: Traits) -> bool:
     return traits.dies_by_issue and any(field.by is Maker.VENDOR for field in traits.fields)
 
 
-def try_places(driver: Driver, looks: Mapping[str, SinkLook]) -> tuple[Problem, ...]:
+def try_places(driver: Driver, looks: Mapping[str, SinkLook], *, artefacts: bool = True) -> tuple[Problem, ...]:
     """Stage a made-up version in every place that can be staged, and discard it: what refuses this rotation.
+
+    `artefacts`: also where these are kept.
 
     No consumer sees it. One that a crash left behind gives way to the next version that is staged there.
     """
     if not needed(driver.job.traits):
         return ()
-    sinks = [sink for sink in driver.job.sinks if sink.stages_empty or _serves(looks[sink.key])]
+    tried = [sink for sink in driver.job.sinks if artefacts or not sink.artefact]
+    sinks = [sink for sink in tried if sink.stages_empty or _serves(looks[sink.key])]
     version = SinkVersion(id=driver.new_id(), number=driver.state.next_number)
     staged = _ask(driver, sinks, "stage", [_stage(driver, sink, version) for sink in sinks])
     written = [sink for sink in sinks if staged[sink.key].outcome in ("done", "doubt")]

@@ -9,7 +9,8 @@ from keyturn.engine.decisions.undo import may_undo
 from keyturn.engine.effects.driver import Driver
 from keyturn.engine.effects.leases import holding
 from keyturn.engine.job import Job
-from keyturn.engine.loop import Outcome, drive
+from keyturn.engine.loop import drive, let_go
+from keyturn.engine.outcome import Outcome
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.receipt import ended, has_debts
 from keyturn.engine.record.state import RotationState, SecretState, VersionState
@@ -92,9 +93,10 @@ def abandon(bench: Bench, job: Job, *, reason: str) -> Outcome:
             forward = drive(driver)
             if not driver.rotation.open or driver.rotation.published_at is None:
                 return forward
+        deaf = let_go(driver)
         end = ended(driver.state, "abandoned", reason)
         driver.append(end)
-        text = "ended; the new version stays, and what remains is owed as debts"
+        text = f"ended; the new version stays, and what remains is owed as debts{deaf}"
         return Outcome(secret=job.name, status="abandoned", text=text, next="keyturn run", ended=end)
 
 

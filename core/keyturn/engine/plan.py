@@ -74,10 +74,16 @@ def make_plan(job: Job, state: SecretState, *, mode: Mode, compromised: bool = F
         frozen=replace(frozen, hold_s=0.0) if compromised else frozen,
         choices=choices,
         ends=ends,
-        problems=(*choices.problems, *_entry_problems(job, state, mode), *_room(job, state)),
+        problems=(*unable(job, mode), *_unfit(choices, mode), *_entry_problems(job, state, mode), *_room(job, state)),
         digest="",
     )
     return replace(plan, digest=_digest(plan, compromised=compromised))
+
+
+def _unfit(choices: Choices, mode: Mode) -> tuple[Problem, ...]:
+    """What the policy has against it: an outage that is there already is nothing to accept."""
+    waived = "outage-not-accepted" if mode is Mode.BREAK_GLASS else ""
+    return tuple(problem for problem in choices.problems if problem.code != waived)
 
 
 def choose(job: Job, state: SecretState) -> tuple[str, Choices]:
@@ -126,6 +132,7 @@ def _frozen(job: Job, overlap: str, choices: Choices, mode: Mode) -> Frozen:
                 acknowledge=one.acknowledge,
                 announce=one.announce is not None,
                 quiesce=one.quiesce is not None,
+                must_drain=one.must_drain,
                 release=one.release is not None,
             )
             for one in job.consumers
@@ -146,6 +153,40 @@ def beginning(name: str, traits: Traits, sink: str = "SINK") -> str:
         return f"keyturn rotate {name} --first"
     way = "--from-vendor" if traits.readable else f"--from-sink {sink}"
     return f"keyturn adopt {name} {way}, or keyturn rotate {name} --first"
+
+
+def resets(traits: Traits) -> bool:
+    """Whether a dead current version is replaced by break-glass, since an ordinary issue would need its value."""
+    return traits.needs_current and bool(traits.reset_by)
+
+
+def way_out(name: str, traits: Traits, *options: str) -> str:
+    """What to type for a secret whose current version is dead."""
+    typed = ("recover", name) if resets(traits) else ("rotate", name, "--current-dead")
+    return " ".join(("keyturn", *typed, *options, "--reason TEXT"))
+
+
+def somebody_elses(name: str, traits: Traits) -> str:
+    """What to type where a value of somebody else's is in force."""
+    return f"{way_out(name, traits)}; or: keyturn adopt {name} --from-stdin < FILE, if its maker hands it over"
+
+
+def recovery_by_file(name: str, traits: Traits) -> str:
+    """What to type to reset a secret by an artefact that we do not have, or not the right one."""
+    supply = [] if traits.attended else [f"--supply {field}=@FILE" for field in traits.reset_by]
+    return " ".join(("keyturn recover", name, *supply, "--reason TEXT"))
+
+
+def unable(job: Job, mode: Mode) -> tuple[Problem, ...]:
+    """Why no rotation of this secret can begin so, whatever its state."""
+    if mode is Mode.CURRENT_DEAD and resets(job.traits):
+        text = "without the current value the vendor sets no other one, unless it is reset"
+        return (Problem(code="needs-recovery", text=text, hint=way_out(job.name, job.traits)),)
+    if mode is Mode.BREAK_GLASS and not ("reset" in job.account.plugin.extras and job.traits.reset_by):
+        text = f"{job.account.kind} has no way to reset a secret on the strength of an artefact"
+        hint = f"keyturn rotate {job.name} --current-dead --reason TEXT"
+        return (Problem(code="no-break-glass", text=text, hint=hint),)
+    return ()
 
 
 def _entry_problems(job: Job, state: SecretState, mode: Mode) -> tuple[Problem, ...]:

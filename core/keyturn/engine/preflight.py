@@ -11,12 +11,14 @@ from keyturn.engine.effects.driver import Driver
 from keyturn.engine.effects.sinks import look_at_sinks
 from keyturn.engine.effects.vendor import look_at_vendor, probe, shown_by
 from keyturn.engine.job import BoundSink
-from keyturn.engine.plan import Plan
+from keyturn.engine.late import judge_given_up
+from keyturn.engine.plan import Plan, way_out
 from keyturn.engine.record.frozen import Frozen, FrozenSink
+from keyturn.engine.record.receipt import artefact_next
 from keyturn.engine.record.state import SecretState, VersionState
 from keyturn.model import Mode, Problem, Verdict
 from keyturn.plugins.provider import InspectResponse
-from keyturn.plugins.sink import ReadRequest
+from keyturn.plugins.sink import Held, ReadRequest
 from keyturn.secret import Bundle
 
 
@@ -37,7 +39,7 @@ class Findings:
 
 def preflight(driver: Driver, mode: Mode, *, knowing: bool = False) -> Findings:
     """Look, and judge. Nothing is changed. `knowing`: a value at the vendor that is not ours may be ended."""
-    vendor = look_at_vendor(driver)
+    vendor = look_at_vendor(driver, mode=mode, knowing=knowing)
     if vendor is None:
         return Findings(vendor=None, sinks={}, value=None, problems=(not_asked(driver),))
     sinks = look_at_sinks(driver, [sink.key for sink in driver.job.sinks])
@@ -58,13 +60,20 @@ def preflight(driver: Driver, mode: Mode, *, knowing: bool = False) -> Findings:
         # Nor does it help to hear that ours is refused where somebody else put another one in its place.
         asked = current if value and not foreign else None
         _probe_controls(driver, vendor, asked)
-        problems += [*judge_current(driver, vendor, value, mode)] if not foreign else []
+        problems += _in_force(driver, vendor, value, mode, knowing=knowing) if not foreign else []
         problems += _decoy(driver, vendor)
     problems.sort(key=lambda one: one.code != "journal-behind")  # an older copy takes its own versions for another's
     return Findings(vendor=vendor, sinks=sinks, value=value, problems=tuple(problems))
 
 
-REFUSED_SOURCE = frozenset({"rotated-outside", "current-refused"})
+def _in_force(
+    driver: Driver, vendor: InspectResponse, value: Bundle | None, mode: Mode, *, knowing: bool
+) -> list[Problem]:
+    late = judge_given_up(driver, vendor, value, mode, knowing=knowing)
+    return [late] if late else [*judge_current(driver, vendor, value, mode, knowing=knowing)]
+
+
+REFUSED_SOURCE = frozenset({"rotated-outside", "current-refused", "given-up-in-force"})
 """Problems of a secret that make it useless to derive anything from it: the vendor would refuse it each time."""
 
 
@@ -106,7 +115,8 @@ def _from_sinks(driver: Driver, current: VersionState) -> Bundle | None:
             source = sink.fields.get(name)
             if source and current.fingerprints.get(source) == driver.bench.escrow.fingerprint(secret.reveal()):
                 found[source] = secret.reveal()
-    return Bundle(found) if found and set(found) >= set(current.fingerprints) else None
+    whole = set(current.fingerprints) - set(driver.job.traits.artefacts)
+    return Bundle(found) if found and set(found) >= whole else None
 
 
 def _probe_controls(driver: Driver, vendor: InspectResponse, current: VersionState | None) -> None:
@@ -136,41 +146,72 @@ def unseen(sink: BoundSink, look: SinkLook) -> Problem:
 def judge_sinks(
     state: SecretState, bound: Iterable[BoundSink], sinks: Mapping[str, SinkLook], journal_id: str, mode: Mode
 ) -> Iterable[Problem]:
-    """Sinks must hold nothing foreign: the current version, or nothing."""
+    """Sinks must hold nothing foreign: the current version, or nothing.
+
+    What is wrong with the place of an artefact does not keep anybody from an emergency exit.
+    """
     for sink in bound:
-        look = sinks[sink.key]
-        if look.found is None:
-            yield unseen(sink, look)
-            continue
-        yield from (replace(problem, text=f"{sink.key}: {problem.text}") for problem in look.found.problems)
-        held = look.found.current
-        pending = look.found.pending
-        known = any(problem.code == "sink-pending-foreign" for problem in look.found.problems)
-        if pending and pending.journal_id not in (None, journal_id) and not known:
-            text = f"{sink.key} holds a pending version of another journal"
-            hint = "let that rotation end, or clear its pending version by hand"
-            yield Problem(code="sink-pending-foreign", text=text, hint=hint)
-        if held is None and state.current and not sink.artefact:
-            text = f"{sink.key} serves nothing, though version {state.current.number} is current"
-            yield Problem(code="sink-empty", text=text, fatal=False, hint=f"keyturn repair {state.secret}")
-        if held is None or sink.artefact:
-            continue
-        if look.foreign:
-            yield Problem(
-                code="sink-other-journal",
-                text=f"{sink.key} is written by another journal ({held.journal_id})",
-                hint="point the configuration at that journal; if it is lost, adopt the value into this one",
-            )
-            continue
-        if look.ahead:
-            yield Problem(
-                code="journal-behind",
-                text=f"{sink.key} serves version {held.number}, written by this journal later than all that it knows: "
-                "it is an older copy",
-                hint="point journal: at the newest copy; if that is lost: how-to/restore",
-            )
-            continue
-        yield from _serving(state, sink, state.by_fingerprints(held.fingerprints, sink.fields), mode)
+        excused = sink.artefact and mode is Mode.BREAK_GLASS
+        for problem in _judge_sink(state, sink, sinks[sink.key], journal_id, mode):
+            yield replace(problem, fatal=False) if excused else problem
+    yield from _lacking(state)
+
+
+def _judge_sink(state: SecretState, sink: BoundSink, look: SinkLook, journal_id: str, mode: Mode) -> Iterable[Problem]:
+    if look.found is None:
+        yield unseen(sink, look)
+        return
+    yield from (replace(problem, text=f"{sink.key}: {problem.text}") for problem in look.found.problems)
+    held = look.found.current
+    pending = look.found.pending
+    known = any(problem.code == "sink-pending-foreign" for problem in look.found.problems)
+    if pending and pending.journal_id not in (None, journal_id) and not known:
+        text = f"{sink.key} holds a pending version of another journal"
+        hint = "let that rotation end, or clear its pending version by hand"
+        yield Problem(code="sink-pending-foreign", text=text, hint=hint)
+    if held is None and state.current and not sink.artefact:
+        text = f"{sink.key} serves nothing, though version {state.current.number} is current"
+        yield Problem(code="sink-empty", text=text, fatal=False, hint=f"keyturn repair {state.secret}")
+    if sink.artefact:
+        yield from _stored(state, sink, held)
+    if held is None:
+        return
+    if look.foreign:
+        yield Problem(
+            code="sink-other-journal",
+            text=f"{sink.key} is written by another journal ({held.journal_id})",
+            hint="point the configuration at that journal; if it is lost, adopt the value into this one",
+        )
+        return
+    if look.ahead:
+        yield Problem(
+            code="journal-behind",
+            text=f"{sink.key} serves version {held.number}, written by this journal later than all that it knows: "
+            "it is an older copy",
+            hint="point journal: at the newest copy; if that is lost: how-to/restore",
+        )
+        return
+    yield from _serving(state, sink, state.by_fingerprints(held.fingerprints, sink.fields), mode)
+
+
+def _stored(state: SecretState, sink: BoundSink, held: Held | None) -> Iterable[Problem]:
+    """Whether the place has the artefact of the current version, where we ever had it."""
+    current, names = state.current, sink.fields.values()
+    if current is None or any(name not in current.fingerprints for name in names):
+        return
+    if held is None or dict(held.fingerprints) != {
+        key: current.fingerprints[name] for key, name in sink.fields.items()
+    }:
+        text = f"{sink.key} does not have the {' and '.join(names)} of version {current.number}"
+        yield Problem(code="artefact-not-stored", text=text, fatal=False, hint=f"keyturn repair {state.secret}")
+
+
+def _lacking(state: SecretState) -> Iterable[Problem]:
+    """What belongs to the current version and never reached us."""
+    for name in state.current.lacks if state.current else ():
+        number = state.current.number if state.current else 0
+        text = f"version {number} has no {name}: without it the secret can not be recovered once it is lost"
+        yield Problem(code="artefact-missing", text=text, fatal=False, hint=artefact_next(state.secret, name))
 
 
 def _serving(state: SecretState, sink: BoundSink, ours: VersionState | None, mode: Mode) -> Iterable[Problem]:
@@ -182,6 +223,8 @@ def _serving(state: SecretState, sink: BoundSink, ours: VersionState | None, mod
             if state.current
             else f"keyturn adopt {state.secret} --from-sink {sink.sink}, or clear the place",
         )
+    elif sink.artefact:
+        return  # one that stayed behind stays the last one stored, until the current one is
     elif ours and state.current and ours.id != state.current.id and mode in (Mode.NORMAL, Mode.FIRST):
         yield Problem(
             code="sink-behind",
@@ -219,19 +262,23 @@ def judge_vendor_value(
             code="rotated-outside",
             text=f"the vendor holds another secret than version {current.number}: somebody else rotated it",
             fatal=not knowing,
-            hint=adopts if traits.dies_by_issue else f"keyturn rotate {name} --current-dead --reason TEXT",
+            hint=adopts if traits.dies_by_issue else way_out(name, traits),
         )
 
 
-def judge_current(driver: Driver, vendor: InspectResponse, value: Bundle | None, mode: Mode) -> Iterable[Problem]:
-    """In a normal rotation the current value must be known, and accepted at every endpoint now.
+def judge_current(
+    driver: Driver, vendor: InspectResponse, value: Bundle | None, mode: Mode, *, knowing: bool = False
+) -> Iterable[Problem]:
+    """In a normal rotation the current value must be known, and accepted at every endpoint now; in a recovery not.
 
     Only told where each version ends by its own expiry: making another one touches nothing, and is what helps.
     """
     current, fatal = driver.state.current, not driver.job.traits.own_expiry
+    if current and value and mode is Mode.BREAK_GLASS and not knowing:
+        yield from _still_good(driver, vendor, current)
     if current is None or mode not in (Mode.NORMAL, Mode.ROLLBACK):
         return
-    dead = f"keyturn rotate {driver.job.name} --current-dead --reason TEXT"
+    dead = way_out(driver.job.name, driver.job.traits)
     if value is None:
         yield Problem(
             code="current-value-unknown",
@@ -246,10 +293,28 @@ def judge_current(driver: Driver, vendor: InspectResponse, value: Bundle | None,
             text = f"version {current.number} is refused at {endpoint}"
             # A vendor that shows this very value and refuses it (it expired) has nothing else to be made right.
             hint = dead if vendor.bundle else f"make it accepted there again, or: {dead}"
+            hint = resume_what_is_in_doubt(driver) or hint
             yield Problem(code="current-refused", text=text, fatal=fatal, hint=hint)
         elif look.verdict is Verdict.UNKNOWN:
             text = f"{endpoint} does not say whether it accepts version {current.number}: {look.evidence}"
-            yield Problem(code="endpoint-silent", text=text, fatal=fatal, hint="check that endpoint, then try again")
+            hint = "do what it says, or check that endpoint; then try again"
+            yield Problem(code="endpoint-silent", text=text, fatal=fatal, hint=hint)
+
+
+def resume_what_is_in_doubt(driver: Driver) -> str:
+    """What to type where the rotation in flight may have taken effect, or what a person was shown; else empty."""
+    rotation = driver.state.rotation
+    if rotation is None or not rotation.open or not any(one.in_doubt for one in rotation.attempts):
+        return ""
+    return f"keyturn resume {driver.job.name}, since version {driver.to.number} may be in force"
+
+
+def _still_good(driver: Driver, vendor: InspectResponse, current: VersionState) -> Iterable[Problem]:
+    """Who has a value that is accepted rotates: that needs no artefact, and can be undone."""
+    if Verdict.ACCEPTED in [driver.looks.probes[current.id, endpoint].verdict for endpoint in vendor.endpoints]:
+        text = f"version {current.number} is accepted: a rotation does not use up what a reset is made by"
+        hint = f"keyturn rotate {driver.job.name}; if it has to be: add --force, or --compromised"
+        yield Problem(code="current-accepted", text=text, hint=hint)
 
 
 def _decoy(driver: Driver, vendor: InspectResponse) -> Iterable[Problem]:

@@ -12,7 +12,7 @@ from keyturn.engine.bench import Bench
 from keyturn.engine.effects.renew import RenewRequest
 from keyturn.engine.entry import Ask, resume, rotate
 from keyturn.engine.job import Job
-from keyturn.engine.loop import Outcome
+from keyturn.engine.outcome import Outcome
 from keyturn.engine.record.fold import fold
 from keyturn.engine.record.state import SecretState
 from keyturn.errors import KeyturnError, NotSent

@@ -12,11 +12,11 @@ from typing import Any
 
 from keyturn.config.model import ManagedSecret
 from keyturn.engine.bench import Bench
-from keyturn.engine.checking import look, look_due
+from keyturn.engine.checking import look, look_due, waits_for_person
 from keyturn.engine.effects.runner import is_dead
 from keyturn.engine.entry import Ask, resume, rotate
 from keyturn.engine.job import Job
-from keyturn.engine.loop import Outcome
+from keyturn.engine.outcome import Outcome
 from keyturn.engine.record.state import SecretState
 from keyturn.engine.record.summary import summarise
 from keyturn.errors import HeldElsewhereError, KeyturnError
@@ -96,11 +96,18 @@ def scan(jobs: Iterable[Job], summaries: Mapping[str, Summary], now: float) -> l
         busy = row is not None and row.next_at is not None
         if ready and (not busy or (row is not None and _superseded(job, row))):
             found.append(Work(name=job.name, what="rotate", why=when.why, seen=_seen(row)))
-        elif row and row.next_at is not None and (row.next_at <= now or row.status != "holding"):
+        elif row and _goes_on(row, now, unseen):
             found.append(Work(name=job.name, what="resume", why=row.status))
         elif unseen:
             found.append(Work(name=job.name, what="check", why=unseen, distrusted_at=distrusted.get(job.name, 0.0)))
     return sorted(found, key=lambda one: one.what == "check")  # what only looks can wait
+
+
+def _goes_on(row: Summary, now: float, unseen: str) -> bool:
+    """Whether there is work in flight for this round. Where only a person can go on, a look that is due comes first."""
+    if row.next_at is None or row.next_at <= now:
+        return row.next_at is not None
+    return row.status != "holding" and not (unseen and waits_for_person(row))
 
 
 def _refused_until(job: Job, summaries: Mapping[str, Summary]) -> float:
@@ -215,7 +222,7 @@ def _one(bench: Bench, job: Job, work: Work, lease: Lease | None) -> Outcome | N
             return None if outcome.status == "quiet" else outcome
         if work.what == "check":
             return look(bench, job, distrusted_at=work.distrusted_at, lease=lease)
-        return resume(bench, job, lease=lease)
+        return resume(bench, job, scheduled=True, lease=lease)
     except HeldElsewhereError:
         return None
     except KeyturnError as error:

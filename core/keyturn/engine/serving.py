@@ -8,6 +8,7 @@ from keyturn.engine.decisions.looks import SinkLook
 from keyturn.engine.effects.driver import Driver
 from keyturn.engine.effects.sinks import look_at_sinks
 from keyturn.engine.job import BoundSink
+from keyturn.engine.plan import way_out
 from keyturn.engine.preflight import current_value, unseen
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.state import VersionState
@@ -28,7 +29,7 @@ def bring_up(driver: Driver, *, name: str | None = None) -> list[str]:
         raise RefusedError(
             "current-value-unknown",
             "no sink and no escrow holds the current version",
-            hint=f"keyturn rotate {driver.job.name} --current-dead --reason TEXT",
+            hint=way_out(driver.job.name, driver.job.traits),
             place=driver.job.name,
         )
     sinks = [sink for sink in driver.job.sinks if name in (None, sink.sink) and sink.stored(value)]

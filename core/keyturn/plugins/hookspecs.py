@@ -6,7 +6,7 @@ Any plugin can read the arguments of any pluggy hook, so a hook that took some w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -46,6 +46,7 @@ class Plugin:
     (providers) names the configured secret that a target derives its value from, or None; pure. Its current version
     travels with every call (`Call.source`), and a rotation of it makes this one due. `extras`
     names the optional verbs it has (`make`, `reset`); `requires` is what pip installs where a library of it is missing.
+    `commands` are commands of its own, by name with one line of help (providers, by the extra verb `command`).
     """
 
     kind: Kind
@@ -61,7 +62,7 @@ class Plugin:
     source: Callable[[Any, Any], str | None] | None = None
     extras: tuple[str, ...] = ()
     requires: str = ""
-    commands: Callable[[], Any] | None = None
+    commands: Mapping[str, str] = field(default_factory=dict)
     simulator: Callable[[], Any] | None = None
 
 

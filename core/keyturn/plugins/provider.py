@@ -1,4 +1,4 @@
-"""The provider seam: one vendor, one kind of secret, one account, in one run. Five verbs and two optional extras."""
+"""The provider seam: one vendor, one kind of secret, one account, in one run. Five verbs and three optional extras."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from keyturn.model import Fields, Half, Problem, Settled, Verdict, Version
+from keyturn.model import Fields, Half, Mode, Problem, Settled, Verdict, Version
 from keyturn.secret import Bundle, Secret
 
 
@@ -44,12 +44,16 @@ class InspectRequest:
     """`current`: what the journal holds as current, with its value where known. `want_value`: read it if readable.
 
     `known` are the handles of all versions that the journal issued or adopted: anything else at the vendor is foreign.
+    `mode` is how the rotation that asks is to begin (`normal` where none does). `knowing`: the operator said, by name
+    and with a reason, that what can not be taken back may be done.
     """
 
     call: Call
     current: Version | None = None
     known: tuple[str, ...] = ()
     want_value: bool = False
+    mode: Mode = Mode.NORMAL
+    knowing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,7 +119,11 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SettleRequest:
-    """`raws` are raw answers that were sealed before they could be parsed; `supplied` what an operator handed in."""
+    """`raws` are raw answers that were sealed before they could be parsed; `supplied` what an operator handed in.
+
+    `final`: nothing that was sent can take effect any more, so that what is seen now is the end of it. `mode` is how
+    the rotation began.
+    """
 
     call: Call
     new: Version
@@ -124,11 +132,16 @@ class SettleRequest:
     attempts: tuple[Attempt, ...] = ()
     raws: tuple[Secret, ...] = ()
     supplied: Bundle = field(default_factory=Bundle)
+    final: bool = False
+    mode: Mode = Mode.NORMAL
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SettleResponse:
-    """What became of the attempts. `applied`: `handle` and the vendor-made fields are here."""
+    """What became of the attempts. `applied`: `handle` and the vendor-made fields are here.
+
+    With `waiting`, not applied so far: the old version was seen in force, and a person can still act.
+    """
 
     outcome: Settled
     handle: str | None = None
@@ -243,7 +256,7 @@ class Minter(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ResetRequest:
-    """Break-glass in place of issue: `supplied` proves the right to it (a recovery file)."""
+    """Break-glass in place of issue: `supplied` proves the right to it (a recovery file); empty where a person acts."""
 
     call: Call
     new: Version
@@ -263,6 +276,35 @@ class BreakGlass(Protocol):
         """
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CommandRequest:
+    """One of the commands in `Plugin.commands`, for one secret: its current version, with its value where known."""
+
+    call: Call
+    name: str
+    current: Version | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CommandResponse:
+    """`text` tells a person what was done and what to do next; `show` are values for standard output, nowhere else."""
+
+    text: str
+    show: Bundle = field(default_factory=Bundle)
+
+
+@runtime_checkable
+class Commander(Protocol):
+    """Extra: commands of its own, `keyturn plugin KIND COMMAND NAME` (declared by `Plugin.commands`)."""
+
+    def command(self, request: CommandRequest, /) -> CommandResponse:
+        """Do what the command is for; never touch which version is in force.
+
+        Repeat: always. Target gone: Refused. Raises: NotSent, Refused, Doubt. After a crash in the middle: type it
+        again.
+        """
+
+
 Verbs = Mapping[str, type[Any]]
 PROVIDER_VERBS: Verbs = {
     "inspect": InspectResponse,
@@ -272,5 +314,6 @@ PROVIDER_VERBS: Verbs = {
     "retire": RetireResponse,
     "make": MakeResponse,
     "reset": IssueResponse,
+    "command": CommandResponse,
 }
 """What the fence requires each verb to answer."""

@@ -7,7 +7,10 @@ from typing import Any, Protocol
 
 
 class RunningSimulator(Protocol):
-    """A vendor's or a sink's stand-in. Listens on loopback only, between `start` and `stop`."""
+    """A vendor's or a sink's stand-in. Listens on loopback only, between `start` and `stop`.
+
+    One may also have `notes`, a list of lines for people: what to open or to type, once it runs.
+    """
 
     def start(self) -> None:
         """Take connections on return."""

@@ -18,7 +18,7 @@ from keyturn.engine.entry import Ask, resume, rotate
 from keyturn.engine.fence import Fence
 from keyturn.engine.job import BoundSink, Job
 from keyturn.engine.limits import Limits
-from keyturn.engine.loop import Outcome
+from keyturn.engine.outcome import Outcome
 from keyturn.engine.record.events import Noted
 from keyturn.engine.record.fold import fold
 from keyturn.engine.record.state import SecretState
@@ -61,7 +61,10 @@ class FakeNotifier:
 
 @dataclass
 class Rig:
-    """One secret `app/main` at a fake vendor, published to two fake sinks. `crash` wraps the journal of one process."""
+    """One secret `app/main` at a fake vendor, published to two fake sinks. `crash` wraps the journal of one process.
+
+    Artefacts go to a place of their own in the first store, or in a store of their own called `custody`.
+    """
 
     folder: Path
     fake: str = "open"
@@ -69,6 +72,7 @@ class Rig:
     policy: OverlapPolicy = field(default_factory=lambda: OverlapPolicy(hold_s=60.0, accept_outage_s=60.0))
     consumers: tuple[Consumer, ...] = ()
     sinks: Sequence[str] = ("near", "far")
+    custody: str | None = None
     clock: FakeClock = field(default_factory=FakeClock)
     notifier: FakeNotifier = field(default_factory=FakeNotifier)
     limits: Limits = LIMITS
@@ -78,7 +82,9 @@ class Rig:
     def __post_init__(self) -> None:
         self.vendor: Vendor = FAKES[self.fake].make_vendor(self.clock, self.account)
         self.plugin = FAKES[self.fake].plugin
-        self.stores = {name: FakeStore(self.clock, name=name) for name in self.sinks}
+        self.stores = {
+            name: FakeStore(self.clock, name=name) for name in (*self.sinks, *([self.custody] if self.custody else []))
+        }
         self.settings = JournalSettings(kind="sqlite", path=self.folder / "journal.db")
         make_journal(self.settings, clock=self.clock).close()
         self.identity = str(x25519.Identity.generate())
@@ -141,8 +147,8 @@ class Rig:
         return BoundSink(key=f"{name}:app/main", sink=name, plugin="fake", target=sink, place=place, fields=fields)
 
     def _custody(self, context: Any, traits: Any) -> tuple[BoundSink, ...]:
-        """Artefacts go to a place of their own in the first store."""
-        sink = FakeSink(context, store_account(self.stores[self.sinks[0]]))
+        """Artefacts go to a place of their own."""
+        sink = FakeSink(context, store_account(self.stores[self.custody or self.sinks[0]]))
         return tuple(
             BoundSink(
                 key=f"custody:{name}",

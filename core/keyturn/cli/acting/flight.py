@@ -6,24 +6,34 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from keyturn.cli.acting.attend import check_attended, watched
 from keyturn.cli.acting.shared import attempt, on_one, report, required_reason
 from keyturn.cli.acting.times import moment
 from keyturn.cli.app import Report, Session
 from keyturn.cli.estate import Estate
 from keyturn.engine import entry, operator
+from keyturn.engine.job import Job
+from keyturn.engine.outcome import Outcome
 from keyturn.errors import UsageError
 from keyturn.files import READ_BYTES_MAX, read_private
 from keyturn.secret import Bundle, Secret
 
 
 def resume(
-    session: Session, name: str, supply: Sequence[str], drop: str | None, reason: str, *, detailed: bool
+    session: Session,
+    name: str,
+    supply: Sequence[str],
+    drop: str | None,
+    reason: str,
+    *,
+    attending: bool = False,
+    detailed: bool,
 ) -> Report:
-    """Carry on; with `drop`, without that part of the rotation."""
-    if drop and supply:
-        raise UsageError("drop-and-supply", "expected either --drop or --supply", hint="type two commands")
+    """Carry on; with `drop`, without that part of the rotation; `attending`, with a person at the vendor."""
+    if drop and (supply or attending):
+        raise UsageError("drop-and-supply", "expected --drop alone", hint="type two commands")
     required_reason(reason, *(["--drop"] if drop else []))
-    supplied = _supplied(supply)
+    supplied = read_supplied(supply)
     if drop:
         return on_one(
             session,
@@ -31,9 +41,16 @@ def resume(
             lambda estate, job: operator.drop(estate.bench, job, what=drop, reason=reason),
             detailed=detailed,
         )
-    return on_one(
-        session, name, lambda estate, job: entry.resume(estate.bench, job, supplied=supplied), detailed=detailed
-    )
+    if attending:
+        check_attended(session, name)
+
+    def do(estate: Estate, job: Job) -> Outcome:
+        if not attending:
+            return entry.resume(estate.bench, job, supplied=supplied)
+        with watched(session, name, estate.clock) as attend:
+            return entry.resume(estate.bench, job, supplied=supplied, attend=attend)
+
+    return on_one(session, name, do, detailed=detailed)
 
 
 def rollback(session: Session, name: str, number: int | None, reason: str) -> Report:
@@ -91,7 +108,7 @@ def _at(estate: Estate, until: str | None) -> float | None:
     return moment(until, "--until", estate.journal.now()) if until else None
 
 
-def _supplied(pairs: Iterable[str]) -> Bundle:
+def read_supplied(pairs: Iterable[str]) -> Bundle:
     """Values from private files and standard input."""
     found: dict[str, Secret] = {}
     for pair in pairs:

@@ -15,7 +15,7 @@ from keyturn.cli.estate import Estate
 from keyturn.cli.looking.plan import lines
 from keyturn.engine.entry import Ask, rotate
 from keyturn.engine.job import Job
-from keyturn.engine.loop import Outcome
+from keyturn.engine.outcome import Outcome
 from keyturn.engine.plan import Plan, make_plan
 from keyturn.engine.record.fold import fold
 from keyturn.errors import HeldElsewhereError, RefusedError, UnfinishedError, UsageError
@@ -26,8 +26,10 @@ POLL_S = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What was typed."""
+    """What was typed. `command` and `more` are what is typed again before and after the secrets' names."""
 
+    command: str = "rotate"
+    more: str = ""
     names: tuple[str, ...] = ()
     globs: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
@@ -58,10 +60,10 @@ class Asked:
     @property
     def options(self) -> str:
         """The options that belong to the plan, as typed again."""
-        typed = [f"--{self.mode}"] if self.mode else []
+        typed = [f"--{self.mode}"] if self.mode and self.command == "rotate" else []
         typed += ["--compromised"] if self.compromised else []
         typed += ["--force"] if self.force else []
-        return "".join(f" {one}" for one in [*typed, *(["--reason TEXT"] if self.reason else [])])
+        return self.more + "".join(f" {one}" for one in [*typed, *(["--reason TEXT"] if self.reason else [])])
 
 
 def rotate_all(session: Session, asked: Asked, *, detailed: bool) -> Report:
@@ -71,18 +73,19 @@ def rotate_all(session: Session, asked: Asked, *, detailed: bool) -> Report:
     with session.estate() as estate:
         names = [known(estate, name) for name in dict.fromkeys(asked.names)] or estate.names(asked.globs)
         jobs = [estate.job(name) for name in names]
-        plans = {job.name: _plan(estate, job, asked) for job in jobs}
-        digests = _approved(session, asked, list(plans.values()))
+        plans = {job.name: plan_of(estate, job, asked) for job in jobs}
+        digests = approved(session, asked, list(plans.values()))
         outcomes = _rotations(estate, jobs, asked, digests, wait_s)
         return report(session, estate, outcomes, detailed=detailed)
 
 
-def _plan(estate: Estate, job: Job, asked: Asked) -> Plan:
+def plan_of(estate: Estate, job: Job, asked: Asked) -> Plan:
+    """What is asked for, from configuration and journal alone."""
     state = fold(job.name, estate.journal.events(job.name))
     return make_plan(job, state, mode=Mode(asked.mode or Mode.NORMAL), compromised=asked.compromised)
 
 
-def _approved(session: Session, asked: Asked, plans: Sequence[Plan]) -> dict[str, str | None]:
+def approved(session: Session, asked: Asked, plans: Sequence[Plan]) -> dict[str, str | None]:
     """The digest that each secret is bound to; None where anything was approved. Raises where nothing was."""
     if asked.yes:
         return dict.fromkeys((plan.secret for plan in plans), None)
@@ -93,7 +96,7 @@ def _approved(session: Session, asked: Asked, plans: Sequence[Plan]) -> dict[str
         raise _approval_needed(asked, plans)
     for plan in plans:
         session.say("\n".join(lines(plan, compromised=asked.compromised)[:-1]))
-    if not click.confirm("rotate now?", err=True):
+    if not click.confirm(f"{asked.command} now?", err=True):
         raise RefusedError("not-approved", "not approved", hint="nothing was changed")
     return {plan.secret: plan.digest for plan in plans}
 
@@ -106,7 +109,7 @@ def _approval_needed(asked: Asked, plans: Sequence[Plan]) -> UsageError:
         "approval-needed",
         f"nobody can be asked here; the {'digest is' if one else 'digests are'} "
         + ", ".join(f"{plan.digest}{'' if one else f' ({plan.secret})'}" for plan in plans),
-        hint=f"keyturn rotate {names} {digests}{asked.options}, or with --yes",
+        hint=f"keyturn {asked.command} {names} {digests}{asked.options}, or with --yes",
         fields={plan.secret: plan.digest for plan in plans},
     )
 

@@ -13,7 +13,7 @@ from keyturn.cli.estate import Estate
 from keyturn.cli.render import error_text
 from keyturn.engine.alerts import Finding, Standing, send_alerts
 from keyturn.engine.job import Job
-from keyturn.engine.loop import Outcome
+from keyturn.engine.outcome import Outcome
 from keyturn.engine.plan import beginning
 from keyturn.engine.rounds import Work, carry_out, failed, is_due, scan
 from keyturn.errors import KeyturnError, StuckError

@@ -7,12 +7,13 @@ from dataclasses import asdict
 from typing import Any
 
 from keyturn.cli.app import Report, Session
+from keyturn.cli.cut_over import cut_over
 from keyturn.cli.estate import Estate
 from keyturn.cli.render import SEVERITY, error_text, most_severe
 from keyturn.clock import iso
 from keyturn.config.problems import suggestion
 from keyturn.engine.job import Job
-from keyturn.engine.loop import Outcome
+from keyturn.engine.outcome import Outcome
 from keyturn.engine.rounds import failed
 from keyturn.errors import KeyturnError, StuckError, UndoneError, UsageError
 from keyturn.journal.store import Summary
@@ -189,4 +190,4 @@ def _receipt_lines(outcome: Outcome) -> list[str]:
     if end.retired:
         proof = {True: "and was seen refused", False: "but was still accepted when asked", None: "not proven refused"}
         lines.append(f"  old: retired, {proof[end.old_refused]}".replace(", and", " and"))
-    return [*lines, f"  outage: {end.outage_ms} ms"] if end.outage_ms else lines
+    return [*lines, *(f"  {line}" for line in cut_over(asdict(end)))]

@@ -12,6 +12,9 @@ from keyturn.cli.app import Command, Report, Session
 @click.option("--from-sink", "sink", metavar="SINK", help="Take the value that this sink serves.")
 @click.option("--from-vendor", is_flag=True, help="Take the value from the vendor, where it can be read.")
 @click.option(
+    "--from-escrow", is_flag=True, help="Take a version that was given up and is in force at the vendor all the same."
+)
+@click.option(
     "--from-stdin",
     is_flag=True,
     help="Take it from standard input: a JSON object of fields, or the bare value where only one is not fixed.",
@@ -25,6 +28,7 @@ def adopt(
     name: str,
     sink: str | None,
     from_vendor: bool,
+    from_escrow: bool,
     from_stdin: bool,
     handle: str | None,
     slot: str | None,
@@ -33,14 +37,16 @@ def adopt(
 
     The value has to be accepted by the vendor everywhere, and no sink may serve another one. Where the vendor ends the
     old value when it makes another one, and somebody else had it do so, --from-vendor and --from-stdin take the new
-    one over in place of the current version and publish it.
+    one over in place of the current version and publish it. So does --from-escrow with a version of Keyturn's own that
+    took effect too late, or by a ciphertext that was used after the rotation was undone.
 
     \b
       keyturn adopt gateway/sideband --from-sink vault-eu --handle kong-20260101-9f3c
     """  # noqa: D301 - click: what follows keeps its lines
-    from keyturn.cli.acting.adopt import adopt_one  # noqa: PLC0415 - help does without it
+    from keyturn.cli.acting.adopt import Source, adopt_one  # noqa: PLC0415 - help does without it
 
-    return adopt_one(session, name, sink, handle, slot, from_vendor=from_vendor, from_stdin=from_stdin)
+    source = Source(sink=sink, vendor=from_vendor, escrow=from_escrow, stdin=from_stdin)
+    return adopt_one(session, name, source, handle, slot)
 
 
 @click.command(cls=Command)

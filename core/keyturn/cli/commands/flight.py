@@ -19,22 +19,26 @@ reason_needed = click.option("--reason", required=True, metavar="TEXT", help="Wh
     help="Bring a value that the rotation waits for: from a private file, or FIELD=- for standard input; repeatable.",
 )
 @click.option(
+    "--attend", is_flag=True, help="You are at the vendor's console: drain consumers, show what to paste, and watch."
+)
+@click.option(
     "--drop", metavar="WHAT", help="Leave an endpoint, sink or consumer out of this rotation. Needs --reason."
 )
 @reason_option
 @click.option("--detailed-exitcode", "detailed", is_flag=True, help="10: nothing in flight. 11: holding or waiting.")
 @click.pass_obj
 def resume(
-    session: Session, *, name: str, supply: tuple[str, ...], drop: str | None, reason: str, detailed: bool
+    session: Session, *, name: str, supply: tuple[str, ...], attend: bool, drop: str | None, reason: str, detailed: bool
 ) -> Report:
     """Carry on with a rotation in flight, or with what an ended one still owes.
 
     \b
+      keyturn resume payments/circle-entity --attend
       keyturn resume payments/circle-entity --supply recovery_file=@recovery.dat
     """  # noqa: D301 - click: what follows keeps its lines
     from keyturn.cli.acting import flight  # noqa: PLC0415 - help does without it
 
-    return flight.resume(session, name, supply, drop, reason, detailed=detailed)
+    return flight.resume(session, name, supply, drop, reason, attending=attend, detailed=detailed)
 
 
 @click.command(cls=Command)

@@ -7,7 +7,7 @@ import click
 from keyturn.cli.app import Command, Report, Session
 from keyturn.cli.options import words
 
-FAIL_ON = ("due", "overdue", "stuck", "unmanaged", "problem", "paused")
+FAIL_ON = ("due", "overdue", "stuck", "unmanaged", "problem", "paused", "artefact")
 
 
 @click.command(cls=Command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from keyturn.cli.acting.shared import known
@@ -22,8 +23,8 @@ from keyturn.secret import Bundle
 
 def listing(estate: Estate) -> Report:
     """The answer of `escrow list`: what is kept, never a value."""
-    numbers = {v["id"]: v["number"] for row in estate.summaries().values() for v in row.state["versions"]}
     kept = estate.bench.escrow.listing()
+    numbers = {id_: number for name in {one.secret for one in kept} for id_, number in _numbers(estate, name)}
     recipients = estate.bench.escrow.recipients
     entries = [
         {
@@ -44,16 +45,24 @@ def listing(estate: Estate) -> Report:
     )
 
 
+def _numbers(estate: Estate, name: str) -> Iterator[tuple[str, int]]:
+    """Every version of a secret, also those that were given up or replaced and stand in no summary any more."""
+    for event in estate.journal.events(name):
+        if "version" in event.data and "number" in event.data:
+            yield event.data["version"], event.data["number"]
+
+
 def _line(one: Kept, number: int | None) -> str:
     which = f"version {number}" if number is not None else f"version id {one.version_id}"
     what = "raw answer of an attempt" if one.kind == "answer" else ", ".join(one.fields)
     return f"{iso(one.at)}  {one.secret}  {which}  {what}"
 
 
-def open_(estate: Estate, name: str, *, number: int | None, out: Path, reason: str) -> Report:
+def open_(estate: Estate, name: str, *, number: int | None, out: Path, field: str | None, reason: str) -> Report:
     """The answer of `escrow open`: journals who opened what and why, then writes the value to a new 0600 file.
 
-    Raises UsageError (`file-exists`, `version-unknown`), RefusedError `escrow-empty`, StuckError `escrow-closed`.
+    With `field` that field's text and nothing else, as a vendor takes it. Raises UsageError (`file-exists`,
+    `version-unknown`, `field-unknown`), RefusedError `escrow-empty`, StuckError `escrow-closed`.
     """
     if out.exists() or out.is_symlink():
         raise UsageError("file-exists", "something stands there already", hint="name a new file", place=str(out))
@@ -64,9 +73,12 @@ def open_(estate: Estate, name: str, *, number: int | None, out: Path, reason: s
         bundle = driver.bundle(version.id)
         if bundle is None:
             raise _empty(name, version.number)
+        bundle = bundle.only([field]) if field else bundle
+        if not bundle:
+            raise _no_field(name, version, field)
         fields = {"version": version.id, "number": str(version.number), "reason": reason, "to": str(out)}
         driver.append(ev.Noted(event="escrow-opened", fields=fields))
-        _write(out, bundle)
+        _write(out, bundle, field)
     return Report(
         data={"secret": name, "version": version.number, "fields": sorted(bundle), "out": str(out)},
         text=f"written: {out}, version {version.number} of {name} in clear, recorded in the journal\n"
@@ -95,5 +107,12 @@ def _empty(name: str, number: int) -> RefusedError:
     )
 
 
-def _write(out: Path, bundle: Bundle) -> None:
-    write_private(out, (json.dumps(bundle.reveal(), indent=2) + "\n").encode(), new=True)
+def _no_field(name: str, version: VersionState, field: str | None) -> UsageError:
+    known = ", ".join(sorted(version.fingerprints)) or "none"
+    text = f"version {version.number} has no field {field} in the escrow"
+    return UsageError("field-unknown", text, hint=f"made with it: {known}", place=name)
+
+
+def _write(out: Path, bundle: Bundle, field: str | None) -> None:
+    text = bundle[field].reveal() if field else json.dumps(bundle.reveal(), indent=2) + "\n"
+    write_private(out, text.encode(), new=True)

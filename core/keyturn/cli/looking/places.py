@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from keyturn.config import ManagedSecret
+from keyturn.config.model import Binding
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """One place of a secret. `serves` is a version's number; `why` is said of a promote that did not work.
 
-    `state`: `published` (of the current version), `behind`, `failed` (tried in vain); None without a current version.
+    `state`: `published` (of the current version), `behind`, `failed` (tried in vain), `missing` (an artefact that never
+    reached us); None without a current version.
     """
 
     key: str
@@ -24,6 +26,8 @@ class Place:
     @property
     def line(self) -> str:
         """For people: which version was published here last."""
+        if self.state == "missing":
+            return f"{self.key}: {self.why}"
         version = "not published yet" if self.serves is None else f"version {self.serves}, as published"
         behind = "; behind" if self.serves is not None and self.state != "published" else ""
         return f"{self.key}: {version}{behind}{f': {self.why}' if self.why else ''}"
@@ -35,14 +39,20 @@ class Place:
 
 def places(state: Mapping[str, Any], secret: ManagedSecret | None) -> tuple[Place, ...]:
     """The configured places of a secret whose summary row says `state`."""
-    keys = [f"{binding.sink}:{binding.subject}" for binding in secret.sinks] if secret else []
     current = next((v for v in state.get("versions", ()) if v["state"] == "current"), None)
+    return tuple(_place(binding, state, current) for binding in (secret.sinks if secret else ()))
+
+
+def _place(binding: Binding, state: Mapping[str, Any], current: Mapping[str, Any] | None) -> Place:
+    key, rotation = f"{binding.sink}:{binding.subject}", state.get("rotation")
     if current is None:
-        return tuple(Place(key=key) for key in keys)
-    rotation = state.get("rotation")
+        return Place(key=key)
+    lacks = sorted(set(current.get("lacks", ())) & set(binding.fields.values()))
+    if lacks:
+        return Place(key=key, state="missing", why=f"version {current['number']} has no {' and no '.join(lacks)}")
     if not rotation or rotation["to"] != current["id"]:
-        return tuple(_adopted(key, current["number"], state) for key in keys)
-    return tuple(_in_rotation(key, current["number"], _older(state, current), rotation) for key in keys)
+        return _adopted(key, current["number"], state)
+    return _in_rotation(key, current["number"], _older(state, current), rotation)
 
 
 def _adopted(key: str, current: int, state: Mapping[str, Any]) -> Place:

@@ -49,6 +49,7 @@ def lines(plan: Plan, *, compromised: bool = False) -> list[str]:
         *([f"  slot     {plan.slot}"] if plan.slot else []),
         f"  sinks    {', '.join(sink.key for sink in plan.frozen.sinks)}",
         f"  ends     {_ends(plan)}",
+        *([f"  reset    {_reset(plan)}"] if plan.mode is Mode.BREAK_GLASS else []),
         *([f"  bridge   {', '.join(bridge)}, renewed just before issue"] if bridge else []),
         f"  outage   {_outage(plan)}",
         f"  digest   {plan.digest}",
@@ -66,6 +67,12 @@ def _ends(plan: Plan) -> str:
     waits = [f"held for {plan.frozen.hold_s:g} s"] if plan.frozen.hold_s else []
     waits += [f"{one.name} acknowledged" for one in plan.frozen.consumers if one.acknowledge]
     return f"{which}, once {' and '.join(waits)}" if waits else f"{which}, once the new one serves"
+
+
+def _reset(plan: Plan) -> str:
+    """What break-glass costs besides."""
+    used = " and ".join(plan.frozen.traits.reset_by)
+    return f"by the {used}, which is used up by that; the vendor gives another one"
 
 
 def _outage(plan: Plan) -> str:
@@ -86,4 +93,6 @@ def _next(plan: Plan, *, compromised: bool) -> str:
         if problem.fatal:
             return problem.hint or f"keyturn status {plan.secret}"
     more = " --compromised --reason TEXT" if compromised else ""
+    if plan.mode is Mode.BREAK_GLASS:
+        return f"keyturn recover {plan.secret} --plan {plan.digest}{more or ' --reason TEXT'}"
     return f"keyturn rotate {plan.secret} --plan {plan.digest}{more}"

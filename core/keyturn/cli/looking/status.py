@@ -10,15 +10,18 @@ from math import floor
 from typing import Any
 
 from keyturn.cli.app import Report
+from keyturn.cli.cut_over import cut_over
 from keyturn.cli.estate import Estate
 from keyturn.cli.looking.places import Place, places
 from keyturn.clock import iso
 from keyturn.config import ManagedSecret
 from keyturn.engine.plan import beginning
+from keyturn.engine.record.receipt import artefact_next
 from keyturn.engine.rounds import due_of
 from keyturn.expiry import left, span
 from keyturn.journal.store import Summary
 from keyturn.schedule import Due, DueStatus
+from keyturn.steps import Step
 
 STUCK = frozenset({"stuck", "misconfigured"})
 ATTENTION = 8
@@ -169,6 +172,7 @@ def _unconfigured(row: Summary, now: float) -> Standing:
 
 def _attention(status: str, state: Mapping[str, Any], when: Due | None, *, paused: bool) -> frozenset[str]:
     found = {"stuck"} if status in STUCK else {status} & {"unmanaged"}
+    found |= {"artefact" for one in state.get("debts", ()) if one["kind"] == "artefact"}
     found |= {"problem" for one in state.get("problems", ()) if one["fatal"]}
     if when and when.status in (DueStatus.DUE, DueStatus.OVERDUE):
         found.add(when.status.value)
@@ -193,14 +197,16 @@ def _next(name: str, status: str, state: Mapping[str, Any], when: Due | None, *,
         return f"keyturn check {name}"
     if rotation and status in IN_FLIGHT:
         return _next_in_flight(name, status, state)
+    lost = [one["where"] for one in state.get("debts", ()) if one["kind"] == "artefact"]
+    payable = status == "debts" and len(lost) < len(state["debts"])
     refusing = next((one for one in state.get("problems", ()) if one["fatal"] and one["hint"]), None)
-    if refusing and status != "debts":
+    if refusing and not payable:
         return str(refusing["hint"])
-    if paused and when and when.ready and status != "debts":
+    if paused and when and when.ready and not payable:
         return f"keyturn pause {name} --end"
-    if (when and when.ready) or status == "debts":
+    if (when and when.ready) or payable:
         return f"keyturn run {name}"
-    return _next_overdue(name, when)
+    return artefact_next(name, lost[0]) if lost else _next_overdue(name, when)
 
 
 def _next_overdue(name: str, when: Due | None) -> str:
@@ -221,7 +227,11 @@ def _next_in_flight(name: str, status: str, state: Mapping[str, Any]) -> str:
         return f"keyturn ack {name} --version {number} --consumer {missing[0]}"
     if status == "holding" or (status == "rotating" and rotation["published_at"]):
         return f"keyturn run {name}"
-    wants = rotation["waiting"]["wants"] if rotation["waiting"] else ()
+    waiting = rotation["waiting"] or {"kind": "", "step": "", "wants": ()}
+    by_person = waiting["kind"] == "person" and waiting["step"] == Step.ISSUE and not waiting["wants"]
+    if by_person and not rotation.get("undoing"):
+        return f"keyturn resume {name} --attend"
+    wants = waiting["wants"]
     return f"keyturn resume {name}" + (f" --supply {wants[0]}=@FILE" if wants else "")
 
 
@@ -296,11 +306,12 @@ def _rotation_data(rotation: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if rotation is None:
         return None
     end = rotation["ended"] or {}
-    facts_ = ("outcome", "issued", "published", "retired", "old_refused", "outage_ms")
+    facts_ = ("outcome", "issued", "published", "retired", "old_refused", "outage_ms", "drained_ms")
     return {
         **{name: rotation[name] for name in ("id", "mode", "overlap", "open")},
         "started_at": iso(rotation["started_at"]),
         **{name: end.get(name) for name in facts_},
+        "undrained": dict(rotation.get("undrained") or {}),
     }
 
 
@@ -325,9 +336,15 @@ def lines(one: Standing) -> list[str]:
     elif one.waiting:
         found.append(f"  waiting  {one.waiting['step']}: {one.waiting['text']}")
     found += [f"  missing  {name} has not acknowledged" for name in one.missing]
+    found += [f"  cut-over {line}" for line in _cut_over(one.rotation)]
     found += [f"  owed     {_debt_line(debt)}" for debt in one.debts]
     found += [f"  due      {line}" for line in _due_lines(one.due)] if one.due else []
     return [*found, *([f"  next: {one.next}"] if one.next else [])]
+
+
+def _cut_over(rotation: Mapping[str, Any] | None) -> list[str]:
+    """What the latest rotation cost consumers; of one under way who was not told to drain."""
+    return cut_over(rotation["ended"] or {"undrained": rotation.get("undrained")}) if rotation else []
 
 
 def _headline(one: Standing) -> str:
@@ -374,6 +391,8 @@ def _problem_line(problem: Mapping[str, Any], at: float) -> str:
 
 
 def _debt_line(debt: Mapping[str, Any]) -> str:
+    if debt["kind"] == "artefact":
+        return f"the {debt['where']} of version {debt['number']}: without it a lost secret can not be recovered"
     where = f" at {debt['where']}" if debt["where"] else ""
     return f"{debt['kind']} version {debt['number']}{where}"
 

@@ -23,6 +23,8 @@ from keyturn.cli.setting_up.stage import (
     Cast,
     LeftOut,
     Shelf,
+    artefact_path,
+    artefacts,
     on_shelf,
     on_stage,
     places,
@@ -74,8 +76,9 @@ class Demo:
             for plugin in self.sinks:
                 self._publish_to(plugin, stack)
             self._configure(cast)
-            initial = {name: one for each in cast for name, one in each.simulator.initial.items()}
-            self._adopt(initial)
+            initial = {name: each for each in cast for name in each.simulator.initial}
+            for name, each in initial.items():
+                self._adopt(each, name)
             self.type("check", "--online")
             self.type("plan")
             names = [one["secret"] for one in self._status()]
@@ -140,23 +143,29 @@ class Demo:
             write_private(folder / name, value.encode())
         return {f"env:{name}": f"file:state/logins/{name}" for name in environment}
 
-    def _adopt(self, initial: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take over the values in use: from the files that consumers read, where there are files.
+    def _adopt(self, each: Cast, name: str) -> None:
+        """Take over the value in use: from the files that consumers read, where those come first.
 
         The other sinks are empty; adopting copies the value there.
         """
-        files = next((shelf for shelf in self.shelves if shelf.plugin.name == FILE), None)
-        for name, one in initial.items():
-            value = json.dumps(one["bundle"])
-            known = [text for key in ("handle", "slot") if one.get(key) for text in (f"--{key}", str(one[key]))]
-            if files is None:
-                self.type("adopt", name, "--from-stdin", *known, stdin=value)
-                continue
-            file = self.folder / SERVED / files.path(name)
-            private_folder(self.folder / SERVED)
+        one = each.simulator.initial[name]
+        known = [text for key in ("handle", "slot") if one.get(key) for text in (f"--{key}", str(one[key]))]
+        if self.shelves[0].plugin.name != FILE:
+            self.type("adopt", name, "--from-stdin", *known, stdin=json.dumps(one["bundle"]))
+            return
+        self._lay_out(each, name, one["bundle"])
+        self.type("adopt", name, "--from-sink", FILES, *known)
+
+    def _lay_out(self, each: Cast, name: str, bundle: Mapping[str, str]) -> None:
+        """What consumers and custody have in files before Keyturn comes."""
+        apart = artefacts(each, name)
+        texts = {artefact_path(name, field): {field: bundle[field]} for field in apart}
+        texts[self.shelves[0].path(name)] = {field: value for field, value in bundle.items() if field not in apart}
+        private_folder(self.folder / SERVED)
+        for path, fields in texts.items():
+            file = self.folder / SERVED / path
             private_folder(file.parent)
-            write_private(file, value.encode())
-            self.type("adopt", name, "--from-sink", FILES, *known)
+            write_private(file, json.dumps(fields).encode())
 
     def _leave_readme(self, names: list[str]) -> None:
         write_private(self.folder / "README.md", readme(names, self.shelves).encode())

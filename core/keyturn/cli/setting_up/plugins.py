@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
 from keyturn.cli.app import Report, Session
 from keyturn.config import json_schema, locate, read
 from keyturn.config.problems import suggestion
@@ -53,6 +51,7 @@ def detail(session: Session, kind: str, name: str) -> Report:
     account, target = options(plugin.account), options(plugin.target)
     lines = [f"{plugin.kind} {plugin.name}: {plugin.summary}"]
     lines += _option_lines("account", account) + _option_lines("target" if kind == "provider" else "place", target)
+    lines += [f"  command {name:<14} {told}" for name, told in plugin.commands.items()]
     return Report(
         data={
             "kind": plugin.kind.value,
@@ -62,6 +61,7 @@ def detail(session: Session, kind: str, name: str) -> Report:
             "simulator": plugin.simulator is not None,
             "account": account,
             "target": target,
+            "commands": dict(plugin.commands),
         },
         text="\n".join(lines),
     )
@@ -106,14 +106,6 @@ def schema(session: Session, out: Path | None) -> Report:
     return Report(data={"schema": made, "out": str(out) if out else None}, text=text)
 
 
-def run_plugin(session: Session, name: str, args: Sequence[str]) -> Report | None:
-    """Hand the arguments to a plugin's own command. Raises UsageError `no-commands`."""
-    plugin = _with_commands(registry(session), name)
-    command: click.Command = plugin.commands() if plugin.commands else click.Group()
-    answer = command.main(list(args), prog_name=f"keyturn plugin {name}", standalone_mode=False, obj=session)
-    return answer if isinstance(answer, Report) else None
-
-
 def named(found: Registry, name: str, kinds: Sequence[Kind]) -> Plugin:
     """The plugin of this name, of the first of these kinds that has one. Raises UsageError."""
     listed = [one for one in found.listed() if one.kind in kinds]
@@ -122,10 +114,3 @@ def named(found: Registry, name: str, kinds: Sequence[Kind]) -> Plugin:
         hint = suggestion(name, {one.name for one in listed})
         raise UsageError("plugin-unknown", f"there is no plugin called {name}", hint=hint)
     return found.find(min(claimed, key=kinds.index), name)
-
-
-def _with_commands(found: Registry, name: str) -> Plugin:
-    plugin = named(found, name, (Kind.PROVIDER, Kind.SINK))
-    if plugin.commands is None:
-        raise UsageError("no-commands", f"{name} brings no commands of its own", hint="keyturn --help lists ours")
-    return plugin

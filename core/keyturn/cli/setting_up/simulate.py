@@ -107,6 +107,7 @@ def _facts(plugin: Plugin, simulator: RunningSimulator, folder: Path) -> dict[st
         "environment": simulator.environment,
         "configuration": simulator.configuration(folder),
         "initial": initial,
+        "notes": list(getattr(simulator, "notes", ())),
     }
 
 
@@ -120,6 +121,7 @@ def _text(facts: Mapping[str, Any], initial: Path | None) -> str:
         lines.append(f"# their values are in {initial}")
     elif facts["initial"]:
         lines.append("# --initial FILE writes their values, to adopt them")
+    lines += [f"# {note}" for note in facts["notes"]]
     return "\n".join(lines) + "\n"
 
 

@@ -17,8 +17,8 @@ from keyturn.plugins.simulator import RunningSimulator
 FILE = "file"
 FILES = "files"
 SERVED = "served"
-OPTIONS: Mapping[str, Mapping[str, str]] = {"aws": {"server": "moto"}}
-"""Options of sinks' simulators: here a server that somebody else wrote, rather than our own fake."""
+OPTIONS: Mapping[str, Mapping[str, str]] = {"aws": {"server": "moto"}, "circle": {"way": "api"}}
+"""Options of simulators: a server that somebody else wrote, rather than our own fake; no person who has to act."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class LeftOut:
 @contextmanager
 def on_stage(plugin: Plugin, folder: Path) -> Iterator[Cast]:
     """A vendor's simulator, running."""
-    with running(made(plugin, {})) as simulator:
+    with running(made(plugin, OPTIONS.get(plugin.name, {}))) as simulator:
         yield Cast(plugin=plugin, simulator=simulator, configuration=simulator.configuration(folder))
 
 
@@ -128,14 +128,18 @@ def _usable(registry: Registry, name: str) -> Plugin:
 
 def places(each: Cast, name: str, shelves: Sequence[Shelf]) -> list[dict[str, Any]]:
     """The value goes to every sink, each artefact to a place of its own in the first."""
-    artefacts = _artefacts(each, each.configuration["secrets"][name])
-    return [
-        *(shelf.place(shelf.path(name)) for shelf in shelves),
-        *({**shelves[0].place(f"{name}.{one}"), "fields": [one]} for one in artefacts),
-    ]
+    apart = [{**shelves[0].place(artefact_path(name, one)), "fields": [one]} for one in artefacts(each, name)]
+    return [*(shelf.place(shelf.path(name)) for shelf in shelves), *apart]
 
 
-def _artefacts(each: Cast, secret: Mapping[str, Any]) -> tuple[str, ...]:
+def artefact_path(secret: str, artefact: str) -> str:
+    """Where a secret's artefact is kept, in every sink."""
+    return f"{secret}.{artefact}"
+
+
+def artefacts(each: Cast, name: str) -> tuple[str, ...]:
+    """The artefacts of a secret."""
+    secret = each.configuration["secrets"][name]
     plugin, configured = each.plugin, each.configuration["providers"][secret["provider"]]
     account = _validated(plugin.account, {key: value for key, value in configured.items() if key != "kind"})
     target = _validated(plugin.target, secret.get("target", {}))

@@ -30,7 +30,9 @@ class IssueNow:
 
 @dataclass(frozen=True, kw_only=True)
 class SettleNow:
-    """Look what became of the attempts in doubt."""
+    """Look what became of the attempts in doubt. `final`: nothing that was sent can take effect any more."""
+
+    final: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

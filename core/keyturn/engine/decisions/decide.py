@@ -1,12 +1,13 @@
 """What to do next: one pure function of what the journal says, what this run has seen, and the time.
 
-The frozen step list is walked in order; the first step that is not complete says the next action. Everything is
-decided by level, never by edge: a crash, a resume and a repeated run all come through here.
+The frozen step list is walked in order; the first step that is not complete says the next action, but behind a patient
+one that only waits the others go on. Everything is decided by level, never by edge: a crash, a resume and a repeated
+run all come through here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from keyturn.engine.decisions.actions import (
     Action,
@@ -14,14 +15,18 @@ from keyturn.engine.decisions.actions import (
     Leave,
     LookAtVendor,
     Mint,
+    Pause,
     Quiet,
     Record,
     RetireNow,
+    Stop,
     TidyEscrow,
 )
 from keyturn.engine.decisions.closing import hold, prove, retire
-from keyturn.engine.decisions.issuing import issue, retire_failure
-from keyturn.engine.decisions.publishing import publish, verify
+from keyturn.engine.decisions.draining import drain, quiesce, release
+from keyturn.engine.decisions.gap import places_seen
+from keyturn.engine.decisions.issuing import before_issue, issue, retire_failure
+from keyturn.engine.decisions.publishing import publish, store, verify
 from keyturn.engine.decisions.undo import undo
 from keyturn.engine.decisions.view import View, effects, known_effects, unconfigured
 from keyturn.engine.record import events as ev
@@ -30,9 +35,13 @@ from keyturn.model import Half, Revoke, Settled
 from keyturn.states import State
 from keyturn.steps import Step
 
-DEBT_STEPS = (Step.PUBLISH, Step.RELEASE, Step.HOLD, Step.RETIRE, Step.PROVE, Step.TIDY)
-OWN_STEPS = (Step.PUBLISH, Step.RELEASE)
+DEBT_STEPS = (Step.PUBLISH, Step.RELEASE, Step.STORE, Step.HOLD, Step.RETIRE, Step.PROVE, Step.TIDY)
+OWN_STEPS = (Step.PUBLISH, Step.RELEASE, Step.STORE)
 """Owed only for the rotation's own version, not where it was undone and an older one stays."""
+PATIENT = (Step.RELEASE, Step.STORE)
+"""While one of these only waits the later steps go on: one consumer, or a custody that is down, holds nobody up."""
+WAITS: tuple[type[Action], ...] = (Pause, Stop, Leave)
+"""What only waits, the most urgent first: tried again by this process, done by a person, left to a later run."""
 
 
 def decide(view: View) -> Action:
@@ -41,22 +50,37 @@ def decide(view: View) -> Action:
         return _debts(view)
     if view.rotation.undoing:
         return undo(view)
-    for step in view.plan.steps:
-        if step in view.rotation.done:
-            continue
-        return _STEPS[step](view) or Record(bodies=(ev.StepDone(step=step.value),))
-    return Record(bodies=(ended(view.state, "done"),))
+    todo = [step for step in view.plan.steps if step not in view.rotation.done]
+    return _walked(view, todo, closing=True) or Record(bodies=(ended(view.state, "done"),))
 
 
 def _debts(view: View) -> Action:
     if not has_debts(view.state):
         return Quiet()
-    for step in view.plan.steps:
-        ours = step in DEBT_STEPS and (view.to.id == view.rotation.to or step not in OWN_STEPS)
-        action = _STEPS[step](view) if ours else None
-        if action:
+    own = view.to.id == view.rotation.to
+    todo = [step for step in view.plan.steps if step in DEBT_STEPS and (own or step not in OWN_STEPS)]
+    return _walked(view, todo) or Quiet()
+
+
+def _walked(view: View, steps: Iterable[Step], *, closing: bool = False) -> Action | None:
+    """What can be done now, else the most urgent wait. None: nothing is left. `closing`: a complete step is recorded.
+
+    Nothing is tidied away while anything waits.
+    """
+    waits: list[Action] = []
+    for step in steps:
+        if waits and step is Step.TIDY:
+            break
+        action = _STEPS[step](view)
+        if action is None and closing:
+            action = Record(bodies=(ev.StepDone(step=step.value),))
+        if action and not isinstance(action, WAITS):
             return action
-    return Quiet()
+        if action:
+            waits.append(action)
+            if step not in PATIENT:
+                break
+    return min(waits, key=lambda one: WAITS.index(type(one)), default=None)
 
 
 def _mint(view: View) -> Action | None:
@@ -95,18 +119,6 @@ def _expires_soon(view: View) -> bool:
     return ends is not None and ends - view.now < view.limits.bridge_least_s
 
 
-def _quiesce(view: View) -> Action | None:
-    names = [one.name for one in view.plan.consumers if one.quiesce]
-    action = known_effects(view, Step.QUIESCE, "quiesce", names)
-    if isinstance(action, Leave):
-        return Record(bodies=(ev.Undoing(code="quiesce-failed", reason=action.text),))
-    return action
-
-
-def _release(view: View) -> Action | None:
-    return known_effects(view, Step.RELEASE, "release", [one.name for one in view.plan.consumers if one.release])
-
-
 def _announce(view: View) -> Action | None:
     return known_effects(view, Step.ANNOUNCE, "announce", [one.name for one in view.plan.consumers if one.announce])
 
@@ -115,9 +127,11 @@ def _issue(view: View) -> Action | None:
     if view.looks.vendor is None and not view.to.issued:
         return LookAtVendor()
     action = issue(view)
+    if isinstance(action, IssueNow):
+        action = before_issue(view) or action
     if isinstance(action, IssueNow) and _may_bridge(view):
         action = _bridge(view) or action
-    return (_held_back(view) or action) if isinstance(action, IssueNow) else action
+    return (_held_back(view) or drain(view) or places_seen(view) or action) if isinstance(action, IssueNow) else action
 
 
 def _held_back(view: View) -> Action | None:
@@ -168,11 +182,12 @@ _STEPS: dict[Step, Callable[[View], Action | None]] = {
     Step.MINT: _mint,
     Step.STAGE: _stage,
     Step.BRIDGE: _bridge,
-    Step.QUIESCE: _quiesce,
+    Step.QUIESCE: quiesce,
     Step.ISSUE: _issue,
     Step.VERIFY: verify,
     Step.PUBLISH: publish,
-    Step.RELEASE: _release,
+    Step.RELEASE: release,
+    Step.STORE: store,
     Step.ANNOUNCE: _announce,
     Step.HOLD: hold,
     Step.RETIRE: retire,

@@ -15,14 +15,27 @@ from keyturn.engine.decisions.actions import (
     SettleNow,
     Stop,
 )
+from keyturn.engine.decisions.attending import (
+    attended_until,
+    current_in_force,
+    nobody_attends,
+    shows_another,
+    still_unused,
+    unused_until,
+    usable_until,
+    way_changed,
+)
+from keyturn.engine.decisions.looks import SettleLook
 from keyturn.engine.decisions.view import View
+from keyturn.engine.plan import somebody_elses, way_out
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.state import AttemptState, VersionState
-from keyturn.model import Half, Repeat, Revoke, Settled
+from keyturn.model import Half, Mode, Repeat, Revoke, Settled
 from keyturn.states import Move, State
 from keyturn.steps import Step
 
 REISSUES_MAX = 1
+NEITHER = "neither-in-force"
 
 
 def issue(view: View) -> Action | None:
@@ -32,7 +45,7 @@ def issue(view: View) -> Action | None:
     if view.to.issued:
         return None
     doubt = attempts_in_doubt(view)
-    if doubt:
+    if doubt and not shows_another(view, doubt):
         return settle(view, doubt)
     attempts = _attempts(view)
     last = attempts[-1] if attempts else None
@@ -45,15 +58,30 @@ def issue(view: View) -> Action | None:
             reason="the vendor applied a part of issue, and repeating it is not safe",
             next=f"look at the vendor, then: keyturn abandon {view.name} --reason TEXT",
         )
-    return _send(view, len(attempts))
+    # What a person is shown ends nothing: pairs are not counted, only who may use one.
+    return _send(view, 0 if view.rotation.by_person else len(attempts))
+
+
+def before_issue(view: View) -> Action | None:
+    """What must be so before consumers drain for issue, and again before it is sent. None: it is.
+
+    Whoever sets versions is still the same, a person attends where one has to act, and what issue replaces is in force.
+    """
+    return way_changed(view) or nobody_attends(view) or (None if attempts_in_doubt(view) else current_in_force(view))
 
 
 def _refused(view: View, last: AttemptState) -> Action:
-    """Undo, unless an earlier issue of this rotation already ended the old version: then each run tries once more."""
-    if not view.rotation.forward_only:
+    """Undo, unless an earlier issue of this rotation ended the old version, or a pair of it still may.
+
+    Then each run tries once more.
+    """
+    doubt = attempts_in_doubt(view)
+    if not view.rotation.forward_only and not doubt:
         return Record(bodies=(ev.Undoing(code="issue-refused", reason=last.why, hint=last.hint),))
     if ("issue", "vendor") not in view.looks.failures:
         return IssueNow()
+    if doubt:
+        return Leave(step=Step.ISSUE, kind="retry", text=f"no fresh pair could be made: {last.why}")
     return Stop(
         step=Step.ISSUE,
         code="reissue-refused",
@@ -93,29 +121,88 @@ def attempts_in_doubt(view: View) -> tuple[AttemptState, ...]:
 
 
 def settle(view: View, doubt: Sequence[AttemptState]) -> Action:
-    """Look until the truth is final: `not applied` counts only when still so `settle_s` after the last deadline."""
+    """Look until the truth is final: `not applied` counts only when still so `settle_s` after the last deadline.
+
+    That neither is in force only a person can change: until he asks, no more attempts with bad secrets are spent on it.
+    """
+    stuck = view.rotation.stuck
+    if stuck and stuck.code == NEITHER and view.scheduled and view.traits.probe_every_s:
+        return Stop(step=Step.ISSUE, code=stuck.code, reason=stuck.reason, next=stuck.next)
     look = view.looks.settle
-    final_at = max(a.deadline_at for a in doubt) + view.traits.settle_s
-    every_s = max(view.limits.poll_s, view.traits.settle_every_s)
-    if look is None or (look.at < final_at and min(look.at + every_s, final_at) <= view.now):
-        return SettleNow()
-    if look.waiting and view.now < look.waiting.until:
-        return Leave(
-            step=Step.ISSUE, kind="person", text=look.waiting.text, until=look.waiting.until, wants=look.waiting.wants
-        )
-    if look.at < final_at:
-        return Pause(
-            step=Step.ISSUE,
-            until=min(final_at, look.at + every_s),
-            at_most=final_at,
-            text="the answer to issue was lost; looking at the vendor",
-        )
+    final_at = _final_at(view, doubt)
+    neither = look is not None and look.outcome is Settled.REPLACED
+    until = final_at if neither else max(final_at, attended_until(view, doubt) or 0.0)
+    again_at = min(look.at + _every_s(view, doubt), until) if look else view.now
+    if look is None or (look.at < until and again_at <= view.now):
+        return SettleNow(final=view.now >= final_at and not _usable(view, doubt))
+    if view.now < unused_until(view, doubt, look):
+        return still_unused(view, doubt, look, again_at)
+    if look.at < until:
+        text = "the answer to issue was lost; looking at the vendor"
+        return Pause(step=Step.ISSUE, until=again_at, at_most=until, text=text)
+    return _found(view, look)
+
+
+def _found(view: View, look: SettleLook) -> Action:
+    """What the last look of all says."""
     if look.outcome is Settled.UNKNOWN:
         text = f"issue was sent and the vendor does not show what became of it: {look.note or 'no answer'}"
         return Leave(step=Step.ISSUE, kind="retry", text=text)
+    if look.outcome is Settled.REPLACED:
+        return _neither(view)
+    since = view.looks.old_at
     return Record(
-        bodies=(ev.SettledAs(version=view.to.id, outcome=look.outcome.value, handle=look.handle, note=look.note),)
+        bodies=(
+            ev.SettledAs(
+                version=view.to.id, outcome=look.outcome.value, handle=look.handle, note=look.note, since=since
+            ),
+        )
     )
+
+
+def _neither(view: View) -> Stop:
+    """Neither is in force. An earlier version that was given up may be, by a commit that came late."""
+    name, earlier = view.name, [v for v in view.state.versions.values() if v.sent and not v.published]
+    given_up = ", ".join(f"version {v.number}" for v in earlier if v.id != view.to.id)
+    whose = f", or what was given up: {given_up}" if given_up else ""
+    first = f"keyturn adopt {name} --from-escrow; where that finds none: " if given_up else ""
+    return Stop(
+        step=Step.ISSUE,
+        code=NEITHER,
+        reason=f"neither version {view.to.number} nor the one before is accepted: somebody else's secret is in force"
+        f"{whose}",
+        next=f"{first}{somebody_elses(name, view.traits)}",
+    )
+
+
+def _final_at(view: View, doubt: Sequence[AttemptState]) -> float:
+    """When a look counts. That neither is in force may be the delay of a change: it has to stay so for a while."""
+    last = max(a.deadline_at for a in doubt) + view.traits.settle_s
+    look, stuck = view.looks.settle, view.rotation.stuck
+    if look is None or look.outcome is not Settled.REPLACED or (stuck and stuck.code == NEITHER):
+        return last
+    return max(last, look.since + view.traits.activation_s)
+
+
+def _usable(view: View, doubt: Sequence[AttemptState]) -> bool:
+    """Whether a person may still use what he was shown, as far as was seen: then no look is the last."""
+    look = view.looks.settle
+    if look and look.outcome is Settled.REPLACED:
+        return False  # no pair is of use any more: it names a current version that is not in force
+    return view.now < usable_until(view, doubt)
+
+
+def _every_s(view: View, doubt: Sequence[AttemptState]) -> float:
+    """How often to look. One that finds the old version in force is free, any other an attempt with a bad secret.
+
+    The longer nothing comes of it the rarer those are, but where a person attends and may act at any moment.
+    """
+    look, every_s = view.looks.settle, max(view.limits.poll_s, view.traits.settle_every_s)
+    free = view.rotation.mode is Mode.NORMAL and look and look.outcome in (Settled.NOT_APPLIED, Settled.UNKNOWN)
+    if look is None or free or not view.traits.probe_every_s:
+        return every_s
+    gone_by_s = 0.0 if view.attending else look.at - min(one.sent_at for one in doubt)
+    return max(every_s, view.traits.probe_every_s, gone_by_s / 2)
 
 
 def gone(view: View) -> Action:
@@ -139,8 +226,7 @@ def gone(view: View) -> Action:
 
 
 def _way_out(view: View) -> str:
-    leave = f"abandon {view.name}" if view.traits.coexist else f"rotate {view.name} --current-dead"
-    return f"keyturn {leave} --reason TEXT"
+    return f"keyturn abandon {view.name} --reason TEXT" if view.traits.coexist else way_out(view.name, view.traits)
 
 
 def _pending(view: View) -> bool:

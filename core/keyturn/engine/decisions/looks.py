@@ -69,10 +69,11 @@ class ProbeLook:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SettleLook:
-    """The last look for the truth of an attempt in doubt, where it was not final."""
+    """The last look for the truth of an attempt in doubt, where it was not final; so since `since` (epoch s)."""
 
     at: float
     outcome: Settled
+    since: float = 0.0
     handle: str | None = None
     note: str = ""
     waiting: Waiting | None = None
@@ -80,9 +81,15 @@ class SettleLook:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Looks:
-    """Everything seen in this run since it last changed something; counts and failed tries are for the whole run."""
+    """What was seen in this run since it last changed that; counts and failed tries are for the whole run.
+
+    So are `old_at`, when the current version was last seen in force (epoch s), and `shown`, the attempts by which a
+    person was shown something.
+    """
 
     began_at: float
+    old_at: float | None = None
+    shown: frozenset[str] = frozenset()
     vendor: VendorLook | None = None
     sinks: Mapping[str, SinkLook] = field(default_factory=dict)
     probes: Mapping[tuple[str, str], ProbeLook] = field(default_factory=dict)
@@ -96,6 +103,14 @@ class Looks:
     def changed(self) -> Looks:
         """These looks after an effect: what was seen before it says nothing any more."""
         return replace(self, vendor=None, sinks={}, probes={}, settle=None)
+
+    def issued(self) -> Looks:
+        """These looks in the gap after an issue, and after a stage there: the places serve what they served (ADR 0018).
+
+        Of the vendor only its endpoints are known now.
+        """
+        vendor = VendorLook(at=self.vendor.at, endpoints=self.vendor.endpoints) if self.vendor else None
+        return replace(self, vendor=vendor, probes={}, settle=None)
 
     def failed(self, verb: str, target: str, *, outcome: str, why: str, code: str, at: float) -> Looks:
         """These looks with one more failed try of an effect."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from keyturn.engine.decisions.actions import Action, Leave, LookAtSinks, LookAtVendor, Pause, Record, Stop
 from keyturn.engine.decisions.looks import SinkLook
-from keyturn.engine.decisions.view import View, effects, filled, probe, serves, unconfigured, way_back
+from keyturn.engine.decisions.view import View, effects, evidence, filled, probe, serves, unconfigured, way_back
+from keyturn.engine.plan import somebody_elses
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.frozen import FrozenSink
 from keyturn.model import Verdict
@@ -27,22 +28,29 @@ def verify(view: View) -> Action | None:
 
 
 def _ask(view: View, waiting: list[str]) -> Action:
-    """Probe, or wait to probe again, while there is time and budget; each endpoint is asked once in every run."""
-    look = probe(view, [(view.to.id, e) for e in waiting], since=view.now - view.limits.poll_s)
-    started = view.rotation.issued_at or view.rotation.started_at
-    at_most = max(started, view.looks.began_at) + view.traits.activation_s
-    seen_once = all(view.looks.verdict(view.to.id, e, since=0.0) for e in waiting)
+    """Probe, or wait to probe again, as far as the budget goes; each endpoint in every run, and when its time is over.
+
+    Where a value that is not accepted yet is an attempt with a bad one, the longer that lasts the rarer it is asked.
+    """
+    told = view.rotation.stuck is not None and view.rotation.stuck.code == "new-refused"
+    began = max(view.rotation.issued_at or view.rotation.started_at, view.looks.began_at)
+    at_most = began if told else began + view.traits.activation_s
+    asked = [view.looks.probes[view.to.id, e].at for e in waiting if (view.to.id, e) in view.looks.probes]
+    gone_by_s = max(asked, default=began) - began if view.traits.probe_every_s else 0.0
+    every_s = max(view.limits.poll_s, view.traits.probe_every_s, gone_by_s)
+    since = at_most if view.now >= at_most else view.now - every_s
+    look = probe(view, [(view.to.id, e) for e in waiting], since=since)
     spent = any(view.looks.probe_counts.get((view.to.id, e), 0) >= view.traits.probes_max for e in waiting)
-    if look and not spent and (view.now < at_most or not seen_once):
+    if look and not spent:
         return look
     if view.now < at_most and not spent:
         return Pause(
             step=Step.VERIFY,
-            until=view.now + view.limits.poll_s,
+            until=min(view.now + view.limits.poll_s, at_most),
             at_most=at_most,
             text=f"waiting for {', '.join(waiting)} to accept version {view.to.number}",
         )
-    return _not_accepted(view, waiting)
+    return _not_accepted(view, waiting, over=view.now >= at_most)
 
 
 def _newly_seen(view: View, waiting: list[str]) -> tuple[ev.Body, ...]:
@@ -64,7 +72,7 @@ def _partly_is_enough(view: View, waiting: list[str]) -> bool:
     return any(view.looks.verdict(old, endpoint, since=0.0) is Verdict.REFUSED for endpoint in accepting)
 
 
-def _not_accepted(view: View, waiting: list[str]) -> Action:
+def _not_accepted(view: View, waiting: list[str], *, over: bool) -> Action:
     refusing = [e for e in waiting if view.looks.verdict(view.to.id, e, since=0.0) is Verdict.REFUSED]
     accepting = [endpoint for endpoint in view.endpoints if endpoint in view.to.accepted]
     if not view.traits.coexist and accepting and view.rotation.previous:
@@ -74,15 +82,16 @@ def _not_accepted(view: View, waiting: list[str]) -> Action:
     unpublished = view.rotation.published_at is None
     if refusing and view.traits.coexist and unpublished:
         return _turn_back(view, refusing)
-    replaced = view.traits.readable and view.traits.dies_by_issue and refusing == list(view.endpoints)
+    replaced = over and view.traits.dies_by_issue and refusing == list(view.endpoints)
     if refusing and (unpublished or replaced):
+        way = f"keyturn resume {view.name}" if unpublished else somebody_elses(view.name, view.traits)
         return Stop(
             step=Step.VERIFY,
             code="new-refused",
             reason=f"the vendor answered issue, but version {view.to.number} is refused at {', '.join(refusing)}",
-            next=way_back(view, f"keyturn resume {view.name}"),
+            next=way_back(view, way),
         )
-    text = f"{', '.join(waiting)} did not say that version {view.to.number} is accepted"
+    text = f"{evidence(view, view.to, waiting)}: version {view.to.number} is not known to be accepted"
     return Leave(step=Step.VERIFY, kind="retry", text=text)
 
 
@@ -121,20 +130,45 @@ def _incomplete(view: View) -> Stop | None:
 
 
 def publish(view: View) -> Action | None:
-    """Promote in every sink in parallel; then the artefacts. A first promote sent counts as published."""
+    """Promote in every sink in parallel. A first promote sent counts as published."""
     gone = unconfigured(view, Step.PUBLISH) or _incomplete(view)
     if gone:
         return gone
-    for artefact in (False, True):
-        sinks = [s for s in filled(view) if s.artefact is artefact and not view.rotation.finished("promote", s.key)]
-        action = _promote(view, sinks) if sinks else None
-        if action:
-            return action
+    sinks = [s for s in filled(view) if not s.artefact and not view.rotation.finished("promote", s.key)]
+    action = _promote(view, Step.PUBLISH, sinks) if sinks else None
+    if action:
+        return action
     return None if view.to.state is State.CURRENT else Record(bodies=_published(view))
 
 
-def _promote(view: View, sinks: list[FrozenSink]) -> Action | None:
-    stale = tuple(s.key for s in sinks if s.key not in view.looks.sinks)
+def store(view: View) -> Action | None:
+    """Put the artefacts where they are kept, each in sinks of its own; then wait for whoever has those that we lack."""
+    sinks = [s for s in filled(view) if s.artefact and not view.rotation.finished("promote", s.key)]
+    action = unconfigured(view, Step.STORE) or (_promote(view, Step.STORE, sinks) if sinks else None)
+    return action or _not_handed_in(view)
+
+
+def _not_handed_in(view: View) -> Leave | None:
+    """Where a person set the secret at the vendor he has what came out of it; else nobody has, and it is a debt."""
+    by_hand = any(a.outcome == "waiting" for a in view.rotation.attempts if a.version == view.to.id)
+    until = (view.rotation.published_at or view.now) + view.traits.patience_s
+    if not view.to.lacks or not by_hand or not view.rotation.open or view.now >= until:
+        return None
+    what = " and ".join(view.to.lacks)
+    return Leave(
+        step=Step.STORE,
+        kind="person",
+        text=f"version {view.to.number} is in force, and its {what} has not been handed in: it is what the vendor gave "
+        f"out when the version was set, and the one of the version before is void (nobody has it: keyturn rotate "
+        f"{view.name} makes another)",
+        until=until,
+        wants=view.to.lacks,
+    )
+
+
+def _promote(view: View, step: Step, sinks: list[FrozenSink]) -> Action | None:
+    seen = [key for key, look in view.looks.sinks.items() if look.at >= view.fresh_since]
+    stale = tuple(s.key for s in sinks if s.key not in seen)
     if stale:
         return LookAtSinks(keys=stale)
     ready = [s for s in sinks if promotable(view, s, view.looks.sinks[s.key]) is None]
@@ -142,19 +176,19 @@ def _promote(view: View, sinks: list[FrozenSink]) -> Action | None:
         sink = sinks[0]
         why = promotable(view, sink, view.looks.sinks[sink.key]) or ""
         if view.looks.sinks[sink.key].error:
-            return Leave(step=Step.PUBLISH, kind="retry", text=f"{sink.key}: {why}")
-        return _unwritable(view, sink, why)
+            return Leave(step=step, kind="retry", text=f"{sink.key}: {why}")
+        return _unwritable(view, step, sink, why)
     if view.to.state is not State.CURRENT:
         return _accepted_now(view) or Record(bodies=_published(view))
-    return effects(view, Step.PUBLISH, "promote", [s.key for s in ready])
+    return effects(view, step, "promote", [s.key for s in ready])
 
 
-def _unwritable(view: View, sink: FrozenSink, why: str) -> Stop:
+def _unwritable(view: View, step: Step, sink: FrozenSink, why: str) -> Stop:
     found, ahead = view.looks.sinks[sink.key].found, view.looks.sinks[sink.key].ahead
     problem = next((one for one in found.problems if one.fatal), None) if found else None
     if problem:
         return Stop(
-            step=Step.PUBLISH,
+            step=step,
             code=problem.code,
             reason=f"{sink.key}: {problem.text}",
             next=f"{problem.hint or 'clear that up'}; then: keyturn resume {view.name}",
@@ -163,7 +197,7 @@ def _unwritable(view: View, sink: FrozenSink, why: str) -> Stop:
         "point journal: at the newest copy" if ahead else f"put version {view.to.number} or its predecessor back there"
     )
     return Stop(
-        step=Step.PUBLISH,
+        step=step,
         code="journal-behind" if ahead else "sink-foreign",
         reason=f"{sink.key} {why}",
         next=f"{first}, then: keyturn resume {view.name}",

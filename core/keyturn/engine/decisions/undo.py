@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from keyturn.engine.decisions.actions import Action, Leave, LookAtVendor, Pause, Record, Stop
+from keyturn.engine.decisions.actions import Action, Leave, LookAtVendor, Pause, Record, SettleNow, Stop
 from keyturn.engine.decisions.issuing import attempts_in_doubt, settle, withdraw
 from keyturn.engine.decisions.view import View, known_effects, probe, way_back
+from keyturn.engine.plan import way_out
 from keyturn.engine.record.events import Forward, Moved
 from keyturn.engine.record.receipt import ended
 from keyturn.engine.record.state import RotationState, VersionState
-from keyturn.model import Mode, Verdict
+from keyturn.model import Maker, Mode, Settled, Verdict
 from keyturn.states import Move, State
 from keyturn.steps import Step
 
@@ -50,7 +51,8 @@ def _quiesced(view: View) -> list[str]:
 
 def _old_is_good(view: View) -> Action:
     current = view.state.current
-    if current is None or view.rotation.mode is Mode.CURRENT_DEAD or current.id in view.looks.valueless:
+    dead = view.rotation.mode in (Mode.CURRENT_DEAD, Mode.BREAK_GLASS)
+    if current is None or dead or current.id in view.looks.valueless:
         return _end(view)
     if view.looks.vendor is None:
         return LookAtVendor()
@@ -64,12 +66,15 @@ def _judged(view: View, current: VersionState) -> Action:
     silent = [e for e, verdict in verdicts.items() if verdict is not Verdict.ACCEPTED]
     if refusing and view.traits.own_expiry:
         return _end(view)  # it expired, and the next rotation is what helps
+    late = _late_commit(view, current) if refusing else None
+    if late:
+        return late
     if refusing:
         return Stop(
             step=Step.VERIFY,
             code="old-refused",
             reason=f"the rotation was undone, but version {current.number} is refused at {', '.join(refusing)}",
-            next=way_back(view, f"keyturn rotate {view.name} --current-dead --reason TEXT"),
+            next=way_back(view, way_out(view.name, view.traits)),
         )
     if not silent:
         return _end(view)
@@ -79,6 +84,23 @@ def _judged(view: View, current: VersionState) -> Action:
         return Pause(step=Step.VERIFY, until=until, at_most=at_most, text=f"waiting for {', '.join(silent)} to answer")
     text = f"{', '.join(silent)} did not say that the old version is accepted"
     return Leave(step=Step.VERIFY, kind="retry", text=text)
+
+
+def _late_commit(view: View, current: VersionState) -> Action | None:
+    """Old is refused: an issue of the new version that seemed not to be applied, or its pair, may have been so since.
+
+    Where settle finds that it was, the rotation goes forward.
+    """
+    asks = view.to.sent and not view.to.issued and not view.traits.coexist
+    if not asks or view.traits.made_by(Maker.VENDOR):
+        return None  # what the vendor shows where it makes the value may be somebody else's
+    look, seen = view.looks.settle, [view.looks.probes[current.id, endpoint].at for endpoint in view.endpoints]
+    if look is None or look.at < max(seen):
+        return SettleNow(final=True)
+    if look.outcome is not Settled.UNKNOWN:
+        return None
+    text = f"the old version is refused, and the vendor does not show whether the new one is in force: {look.note}"
+    return Leave(step=Step.ISSUE, kind="retry", text=text)
 
 
 def _end(view: View) -> Record:

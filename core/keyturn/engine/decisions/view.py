@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from keyturn.engine.decisions.actions import Action, Effects, Leave, Pause, ProbeNow, Stop
 from keyturn.engine.decisions.looks import Looks, SinkLook
 from keyturn.engine.limits import Limits
+from keyturn.engine.plan import way_out
 from keyturn.engine.record.frozen import Frozen, FrozenSink
 from keyturn.engine.record.state import RotationState, SecretState, VersionState
 from keyturn.model import Traits
@@ -16,7 +17,11 @@ from keyturn.steps import Step
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
-    """One secret at one moment. `configured`: keys of the sinks and consumers that the configuration names now."""
+    """One secret at one moment. `configured`: keys of the sinks and consumers that the configuration names now.
+
+    `attending`: a person is there to act at the vendor. `attended`: one has to, by the configuration as it is now.
+    `scheduled`: nobody asked for this run.
+    """
 
     state: SecretState
     rotation: RotationState
@@ -24,6 +29,9 @@ class View:
     limits: Limits
     now: float
     configured: frozenset[str]
+    attending: bool = False
+    scheduled: bool = False
+    attended: bool | None = None
 
     @property
     def plan(self) -> Frozen:
@@ -111,12 +119,18 @@ def probe(view: View, pairs: Sequence[tuple[str, str]], *, since: float) -> Prob
     return ProbeNow(pairs=todo) if todo else None
 
 
+def evidence(view: View, version: VersionState, endpoints: Sequence[str]) -> str:
+    """What each of these endpoints said of this version when it was asked last."""
+    looks = {endpoint: view.looks.probes.get((version.id, endpoint)) for endpoint in endpoints}
+    return "; ".join(f"{e} said: {look.evidence}" if look else f"{e} was not asked" for e, look in looks.items())
+
+
 def way_back(view: View, otherwise: str) -> str:
     """What to type where the vendor refuses what should be accepted: it shows what somebody else made since."""
     if not (view.traits.readable and view.traits.dies_by_issue):
         return otherwise
     if view.rotation.compromised:  # an attacker may have made it
-        return f"keyturn rotate {view.name} --current-dead --compromised --reason TEXT"
+        return way_out(view.name, view.traits, "--compromised")
     return f"keyturn adopt {view.name} --from-vendor"
 
 

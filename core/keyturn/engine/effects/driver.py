@@ -20,7 +20,7 @@ from keyturn.ids import uuid7
 from keyturn.journal.store import Draft
 from keyturn.mint import given
 from keyturn.model import Version
-from keyturn.plugins.provider import Call
+from keyturn.plugins.provider import Call, Waiting
 from keyturn.plugins.sink import SinkCall
 from keyturn.secret import Bundle
 from keyturn.states import State
@@ -32,24 +32,41 @@ REMARKS: contextvars.ContextVar[list[ev.Noted] | None] = contextvars.ContextVar(
 class Driver:
     """What every effect works on. Values are kept in memory only as long as the run.
 
-    `public` names the fields whose values are no secret.
+    `public` names the fields whose values are no secret. `attending`: a person is there to act at the vendor;
+    `scheduled`: nobody asked for this run. `show` hands what he is to be shown to whoever can. `supplied` is what
+    an operator handed in for the version that is set, `proof` what a reset is proven by, with where it was found.
+    `held` is None where nothing is journaled.
     """
 
-    def __init__(self, bench: Bench, job: Job, held: Held) -> None:
+    def __init__(self, bench: Bench, job: Job, held: Held | None) -> None:
         self.bench = bench
         self.job = job
-        self.held = held
+        self._held = held
         self.state: SecretState = fold(job.name, bench.journal.events(job.name))
         self.looks = Looks(began_at=bench.journal.now())
         self.remarks: list[ev.Noted] = []
         self.decoy: Bundle | None = None
         self.supplied = Bundle()
-        self.shown = Bundle()
+        self.proof = Bundle()
+        self.proof_from = ""
+        self.attending = False
+        self.scheduled = False
+        self.show: Callable[[Waiting], None] = lambda _: None
         self.waits_for = ""
         self._bundles: dict[str, Bundle] = {}
         self._odd: set[tuple[str, str]] = set()
+        self._unwritten: list[ev.Body] = []
+        self._written = self.state
         self.public = frozenset(one.name for one in job.traits.fields if not one.sensitive)
         self._source_state: SecretState | None = None
+
+    @property
+    def held(self) -> Held:
+        """The lease."""
+        if self._held is None:
+            message = "nothing is journaled without a lease"
+            raise AssertionError(message)
+        return self._held
 
     @property
     def rotation(self) -> RotationState:
@@ -72,8 +89,29 @@ class Driver:
         """A fresh UUIDv7."""
         return uuid7(self.now(), self.bench.entropy(10))
 
-    def append(self, *bodies: ev.Body, rotation: str | None = None) -> None:
+    @property
+    def holds_back(self) -> bool:
+        """Whether there are events that were folded and are not journaled yet."""
+        return bool(self._unwritten)
+
+    def hold_back(self, *bodies: ev.Body) -> None:
+        """Go on with these events as if they were journaled; they are, in one transaction with those that come next.
+
+        For the gap alone, and for what says only what has happened: whoever dies in between settles by looking, as
+        after any answer that was not journaled in time (ADR 0018).
+        """
+        self._written = self._written if self.holds_back else self.state
+        self._unwritten += bodies
+        self.state = self.after(*bodies)
+
+    def flush(self) -> None:
+        """Journal what was held back. Raises LeaseLost."""
+        if self.holds_back:
+            self.append()
+
+    def append(self, *new: ev.Body, rotation: str | None = None) -> None:
         """Journal these events in one transaction, fold them, tell of them. Raises LeaseLost."""
+        bodies, start = (*self._unwritten, *new), self._written if self.holds_back else self.state
         rotation_id = rotation or (self.state.rotation.id if self.state.rotation else None)
         noted = [self._clean(one) for one in self.remarks]
         del self.remarks[: len(noted)]  # a call that is still under way goes on adding
@@ -81,9 +119,10 @@ class Driver:
         before = self.state.rotation.id if self.state.rotation else rotation_id
         drafts = [ev.draft(body, before) for body in (*noted, *bodies[:begins])]
         drafts += [ev.draft(body, rotation_id) for body in bodies[begins:]]
-        ahead = self._ahead(drafts)
-        stored = self.bench.journal.append(self.job.name, drafts, lease=self.held.lease, summary=summarise(ahead))
-        self.state = fold(self.job.name, stored, self.state)
+        summary = summarise(self._ahead(start, drafts))
+        stored = self.bench.journal.append(self.job.name, drafts, lease=self.held.lease, summary=summary)
+        self.state = fold(self.job.name, stored, start)
+        self._unwritten.clear()
         for body in (*noted, *bodies):
             self.bench.tell(self.job.name, body)
 
@@ -92,10 +131,15 @@ class Driver:
         fields = {name: clean(f"{text}") for name, text in remark.fields.items()}
         return ev.Noted(event=clean(remark.event), fields=fields)
 
-    def _ahead(self, drafts: Sequence[Draft]) -> SecretState:
+    def after(self, *bodies: ev.Body) -> SecretState:
+        """The state as it would be after these events; nothing is journaled."""
+        rotation_id = self.state.rotation.id if self.state.rotation else None
+        return self._ahead(self.state, [ev.draft(body, rotation_id) for body in bodies]) if bodies else self.state
+
+    def _ahead(self, state: SecretState, drafts: Sequence[Draft]) -> SecretState:
         """The state as it will be, for the summary row that is stored in the same transaction."""
-        events = ev.foretold(self.job.name, drafts, after=self.state.seq, at=self.now(), operator=self.bench.operator)
-        return fold(self.job.name, events, self.state)
+        events = ev.foretold(self.job.name, drafts, after=state.seq, at=self.now(), operator=self.bench.operator)
+        return fold(self.job.name, events, state)
 
     def ask(self, asks: Sequence[Ask], landed: Callable[[int, Result], None] | None = None) -> list[Result]:
         """Call plugins side by side through the fence; an overrun makes this process leave the subject alone."""

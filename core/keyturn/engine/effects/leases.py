@@ -31,9 +31,13 @@ class Held:
 
     def keep(self) -> None:
         """Renew when a third of its life is over. Raises LeaseLost."""
+        self.renew(spent=1 / 3)
+
+    def renew(self, *, spent: float = 0.0) -> None:
+        """Renew when this share of its life is over. Raises LeaseLost."""
         ttl_s = self._bench.limits.lease_s
         with self._lock:
-            if self._lease.expires_at - self._bench.journal.now() < ttl_s * 2 / 3:
+            if self._lease.expires_at - self._bench.journal.now() <= ttl_s * (1 - spent):
                 self._lease = self._bench.journal.renew(self._lease, ttl_s=ttl_s)
 
     def stop(self) -> None:

@@ -70,14 +70,16 @@ class Notifier:
 
 
 def _post(request: NotifyRequest, url: str, timeout_s: float) -> None:
+    from keyturn.engine.effects.posting import post  # noqa: PLC0415 - asyncio is loaded only where a URL is called
+
     host = urlsplit(url).hostname
     try:
-        answer = httpx.post(url, json=request.facts(), timeout=timeout_s, trust_env=False, follow_redirects=False)
+        status = post(url, request.facts(), timeout_s)
     except httpx.ConnectError as error:
         raise NotSent(f"{host} can not be reached: {type(error).__name__}", code="unreachable") from error
-    except httpx.HTTPError as error:
-        raise Doubt(f"{host} did not answer: {type(error).__name__}", code="no-answer") from error
-    if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
-        raise Doubt(f"{host} answered {answer.status_code}", code=f"http-{answer.status_code}")
-    if not answer.is_success:
-        raise Refused(f"{host} answered {answer.status_code}", code=f"http-{answer.status_code}")
+    except (httpx.HTTPError, TimeoutError) as error:
+        raise Doubt(f"{host} did not answer in {timeout_s:g} s: {type(error).__name__}", code="no-answer") from error
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        raise Doubt(f"{host} answered {status}", code=f"http-{status}")
+    if not httpx.codes.is_success(status):
+        raise Refused(f"{host} answered {status}", code=f"http-{status}")

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from keyturn.config.model import Consumer
+from keyturn.config.model import Consumer, Notify
 from keyturn.engine.decisions.actions import Effects
+from keyturn.engine.decisions.draining import drain_until
 from keyturn.engine.decisions.looks import SinkLook
 from keyturn.engine.effects.driver import Driver
 from keyturn.engine.effects.notify import NotifyRequest
@@ -28,6 +29,8 @@ from keyturn.plugins.sink import (
     StageRequest,
 )
 from keyturn.secret import Bundle
+
+SLACK_S = 5.0
 
 
 def look_at_sinks(driver: Driver, keys: Sequence[str]) -> Mapping[str, SinkLook]:
@@ -89,6 +92,7 @@ def carry_out(driver: Driver, action: Effects) -> None:
                 attempt=attempt,
                 version=driver.to.id,
                 deadline_at=driver.now() + ask.within_s,
+                witness={"until": f"{ask.request.until}"} if action.verb == "quiesce" else {},
             )
             for target, attempt, ask in zip(action.targets, attempts, asks, strict=True)
         )
@@ -100,7 +104,8 @@ def carry_out(driver: Driver, action: Effects) -> None:
     driver.ask(asks, landed=landed)
     if action.verb in ("stage", "promote"):
         _read_back(driver, action, attempts)
-    driver.looks = driver.looks.changed()
+    hidden_in_the_gap = action.verb == "stage" and driver.rotation.frozen.traits.dies_by_issue and driver.to.issued
+    driver.looks = driver.looks.issued() if hidden_in_the_gap else driver.looks.changed()
 
 
 def _answered(driver: Driver, action: Effects, target: str, attempt: str, result: Result) -> None:
@@ -225,15 +230,25 @@ def _adoption_told(driver: Driver, consumer: Consumer, current: VersionState) ->
 
 
 def _told(driver: Driver, request: NotifyRequest) -> Ask:
-    within_s = request.notify.timeout_s if request.notify else driver.bench.limits.notify_s
     return Ask(
         plugin=f"consumer {request.consumer}",
         target=driver.bench.notifier,
         verb="notify",
         request=request,
-        within_s=within_s + 5,
+        within_s=_telling_s(driver, request.notify),
         public=driver.public,
     )
+
+
+def _telling_s(driver: Driver, notify: Notify | None) -> float:
+    """How long one try takes at most; what bounds itself is given time to say so."""
+    return (notify.timeout_s if notify else driver.bench.limits.notify_s) + SLACK_S
+
+
+def _drain_until(driver: Driver) -> float:
+    """When those who are told to drain now go on by themselves (epoch s): the slowest of them counts."""
+    telling_s = max(_telling_s(driver, one.quiesce) for one in driver.job.consumers if one.quiesce)
+    return drain_until(driver.bench.limits, driver.rotation.frozen.traits, driver.now(), telling_s)
 
 
 def _notify(driver: Driver, verb: str, target: str) -> Ask:
@@ -247,7 +262,7 @@ def _notify(driver: Driver, verb: str, target: str) -> Ask:
         rotation=driver.rotation.id,
         version=driver.to.id,
         number=driver.to.number,
-        until=driver.now() + driver.bench.limits.drain_s if verb == "quiesce" else None,
+        until=_drain_until(driver) if verb == "quiesce" else None,
         bundle=driver.bundle(driver.to.id) if verb == "announce" else None,
     )
     return _told(driver, request)

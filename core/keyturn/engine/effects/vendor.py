@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from keyturn.engine.decisions.actions import ProbeNow, RetireNow
+from keyturn.engine.decisions.attending import to_upload
 from keyturn.engine.decisions.looks import DECOY, ProbeLook, SettleLook, VendorLook
 from keyturn.engine.effects.driver import Driver
+from keyturn.engine.effects.proof import has_proof
 from keyturn.engine.fence import Result
 from keyturn.engine.record import events as ev
 from keyturn.mint import decoy, given, ours
@@ -23,12 +26,13 @@ from keyturn.plugins.provider import (
     RetireRequest,
     SettleRequest,
     SettleResponse,
+    Waiting,
 )
 from keyturn.secret import Bundle
 from keyturn.steps import Step
 
 
-def look_at_vendor(driver: Driver) -> InspectResponse | None:
+def look_at_vendor(driver: Driver, *, mode: Mode = Mode.NORMAL, knowing: bool = False) -> InspectResponse | None:
     """Inspect the vendor, and read its value where it shows it; the answer is kept as this run's look."""
     within_s = driver.bench.limits.call_s
     current = driver.state.current
@@ -37,6 +41,8 @@ def look_at_vendor(driver: Driver) -> InspectResponse | None:
         current=driver.version(current) if current else None,
         known=tuple(v.handle for v in driver.state.versions.values() if v.handle),
         want_value=driver.job.traits.readable,
+        mode=mode,
+        knowing=knowing,
     )
     result = driver.ask([driver.ask_provider("inspect", request, within_s)])[0]
     driver.looks = replace(driver.looks, vendor=_vendor_look(driver, result))
@@ -94,9 +100,12 @@ def _made_by_plugin(driver: Driver) -> Bundle | None:
 def issue(driver: Driver) -> None:
     """Send issue (or reset) once: intent first, then the call, then what came of it; a value is sealed in between."""
     verb = "reset" if driver.rotation.mode is Mode.BREAK_GLASS else "issue"
+    if verb == "reset" and not has_proof(driver):
+        return
     within_s = driver.bench.limits.call_s
     call = driver.call(within_s=within_s, attempt=driver.new_id())
     witness = _witness(driver)
+    driver.held.renew()  # not in the gap
     driver.bench.answers.expect(call.attempt_id, driver.job.name, driver.to.id)
     driver.append(
         ev.Sent(
@@ -107,14 +116,16 @@ def issue(driver: Driver) -> None:
             version=driver.to.id,
             deadline_at=call.deadline_at,
             witness=witness,
+            supplied=driver.fingerprints(driver.proof),
         )
     )
     new = driver.version(driver.to)
     request: object = IssueRequest(call=call, new=new, current=_current(driver), witness=witness)
     if verb == "reset":
-        request = ResetRequest(call=call, new=new, supplied=driver.supplied, witness=witness)
+        request = ResetRequest(call=call, new=new, supplied=driver.proof, witness=witness)
     result = driver.ask([driver.ask_provider(verb, request, within_s)])[0]
-    driver.looks = driver.looks.changed()
+    ends = result.done and driver.rotation.frozen.traits.dies_by_issue
+    driver.looks = driver.looks.issued() if ends else driver.looks.changed()
     _issue_answered(driver, verb, call.attempt_id, result)
 
 
@@ -143,12 +154,29 @@ def _issue_answered(driver: Driver, verb: str, attempt: str, result: Result) -> 
             "issue", "vendor", outcome=result.outcome, why=result.why, code=result.code, at=driver.now()
         )
     if answer and answer.waiting:
-        driver.shown = answer.waiting.show
-        wait = answer.waiting
-        bodies.append(
-            ev.WaitingFor(step=Step.ISSUE.value, kind="person", text=wait.text, until=wait.until, wants=wait.wants)
-        )
-    driver.append(*bodies)
+        driver.append(*bodies, _offered(driver, answer.waiting))
+        # From here on whoever saw it may use it, and the journal has it already.
+        driver.looks = replace(driver.looks, shown=driver.looks.shown | {attempt})
+        text = f"{answer.waiting.text}{to_upload(driver.state, driver.rotation)}"
+        driver.show(replace(answer.waiting, text=text))
+    elif answer:
+        _journal_issued(driver, *bodies)
+    else:
+        driver.append(*bodies)
+
+
+def _offered(driver: Driver, waiting: Waiting) -> ev.WaitingFor:
+    """What is waited for. Who attends reads the steps where the values are shown, everybody else that he attends."""
+    text, wants = waiting.text, waiting.wants
+    if driver.attending:
+        text, wants = f"somebody attends, and was shown what sets version {driver.to.number} at the vendor", ()
+    return ev.WaitingFor(step=Step.ISSUE.value, kind="person", text=text, until=waiting.until, wants=wants)
+
+
+def _journal_issued(driver: Driver, *bodies: ev.Body) -> None:
+    """Where issue opens a gap, what became of it is journaled with the first promotes; it is sealed already."""
+    journal = driver.hold_back if driver.rotation.frozen.traits.dies_by_issue else driver.append
+    journal(*bodies)
 
 
 def _sealed_whole(driver: Driver, made: Bundle) -> Bundle:
@@ -172,9 +200,9 @@ def _current(driver: Driver) -> Version | None:
     return driver.version(current) if current and driver.job.traits.needs_current else None
 
 
-def settle(driver: Driver) -> None:
+def settle(driver: Driver, *, final: bool = False) -> None:
     """Look what became of the attempts; only a final answer is journaled, by `decide`, except for `applied`."""
-    within_s = driver.bench.limits.call_s
+    within_s, asked_at = driver.bench.limits.call_s, driver.now()
     attempts = [a for a in driver.rotation.attempts if a.version == driver.to.id]
     raws = tuple(raw for _, raw in driver.bench.escrow.open_answers(driver.job.name, driver.to.id))
     request = SettleRequest(
@@ -184,14 +212,17 @@ def settle(driver: Driver) -> None:
         witness=_witness(driver),
         attempts=tuple(Attempt(id=a.id, sent_at=a.sent_at, deadline_at=a.deadline_at) for a in attempts),
         raws=raws,
-        supplied=driver.supplied,
+        # What a reset is made by did not come out of it.
+        supplied=Bundle() if driver.rotation.mode is Mode.BREAK_GLASS else driver.supplied,
+        final=final,
+        mode=driver.rotation.mode,
     )
     result = driver.ask([driver.ask_provider("settle", request, within_s)])[0]
-    if not result.done:
-        look = SettleLook(at=driver.now(), outcome=Settled.UNKNOWN, note=result.why)
-        driver.looks = replace(driver.looks, settle=look)
-        return
-    _settled(driver, result.answer)
+    unheard = SettleResponse(outcome=Settled.UNKNOWN, note=result.why)
+    found = _not_again(driver, result.answer) if result.done else unheard
+    if found.outcome is Settled.NOT_APPLIED:
+        driver.looks = replace(driver.looks, old_at=asked_at)
+    _settled(driver, found)
 
 
 def _not_again(driver: Driver, found: SettleResponse) -> SettleResponse:
@@ -205,17 +236,21 @@ def _not_again(driver: Driver, found: SettleResponse) -> SettleResponse:
     return SettleResponse(outcome=Settled.NOT_APPLIED, note=note)
 
 
-def _settled(driver: Driver, answer: SettleResponse) -> None:
-    found = _not_again(driver, answer)
-    driver.looks = replace(
-        driver.looks,
-        settle=SettleLook(
-            at=driver.now(), outcome=found.outcome, handle=found.handle, note=found.note, waiting=found.waiting
-        ),
+def _settled(driver: Driver, found: SettleResponse) -> None:
+    now, before = driver.now(), driver.looks.settle
+    look = SettleLook(
+        at=now,
+        outcome=found.outcome,
+        since=before.since if before and before.outcome is found.outcome else now,
+        handle=found.handle,
+        note=found.note,
+        waiting=found.waiting,
     )
+    driver.looks = replace(driver.looks, settle=look)
     if found.outcome is Settled.APPLIED:
         bundle = _sealed_whole(driver, found.bundle)
-        driver.append(
+        _journal_issued(
+            driver,
             ev.SettledAs(
                 version=driver.to.id,
                 outcome=found.outcome.value,
@@ -223,11 +258,18 @@ def _settled(driver: Driver, answer: SettleResponse) -> None:
                 expires_at=found.expires_at,
                 fingerprints=driver.fingerprints(bundle),
                 note=found.note,
-            )
+                since=driver.looks.old_at,
+            ),
         )
     elif found.outcome is Settled.APPLIED_GONE:
         driver.append(
-            ev.SettledAs(version=driver.to.id, outcome=found.outcome.value, handle=found.handle, note=found.note)
+            ev.SettledAs(
+                version=driver.to.id,
+                outcome=found.outcome.value,
+                handle=found.handle,
+                note=found.note,
+                since=driver.looks.old_at,
+            )
         )
 
 
@@ -291,7 +333,7 @@ def probe(driver: Driver, action: ProbeNow) -> None:
     pairs = [pair for pair in action.pairs if _value(driver, pair[0]) is not None]
     silent = {pair: "its value is not known" for pair in action.pairs if pair not in pairs}
     driver.looks = replace(driver.looks, valueless=driver.looks.valueless | {version for version, _ in silent})
-    within_s = driver.bench.limits.probe_s
+    within_s, asked_at = driver.bench.limits.probe_s, driver.now()
     results = driver.ask(
         [driver.ask_provider("probe", _probe_request(driver, *pair, within_s), within_s) for pair in pairs]
     )
@@ -299,7 +341,15 @@ def probe(driver: Driver, action: ProbeNow) -> None:
     seen = {pair: ProbeLook(at=now, verdict=Verdict.UNKNOWN, evidence=why) for pair, why in silent.items()}
     seen |= {pair: _probe_look(now, result) for pair, result in zip(pairs, results, strict=True)}
     driver.looks = driver.looks.with_probes(seen)
+    _seen_in_force(driver, seen, asked_at)
     _journal_accepted(driver, seen)
+
+
+def _seen_in_force(driver: Driver, seen: Mapping[tuple[str, str], ProbeLook], asked_at: float) -> None:
+    current = driver.state.current
+    asked = [look.verdict for (id_, _), look in seen.items() if current and id_ == current.id]
+    if asked and all(verdict is Verdict.ACCEPTED for verdict in asked):
+        driver.looks = replace(driver.looks, old_at=asked_at)
 
 
 def _probe_look(now: float, result: Result) -> ProbeLook:

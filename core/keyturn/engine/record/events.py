@@ -29,7 +29,8 @@ class Body:
 class Adopted(Body):
     """A version that somebody else made was taken over as current.
 
-    `sinks` are the places that have yet to be given it, `tell` the consumers that have yet to be told.
+    `sinks` are the places that have yet to be given it, `tell` the consumers that have yet to be told; `artefacts`
+    the names of those that belong to it.
     """
 
     TYPE = "version.adopted"
@@ -42,6 +43,7 @@ class Adopted(Body):
     how: str = ""
     sinks: tuple[str, ...] = ()
     tell: tuple[str, ...] = ()
+    artefacts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,7 @@ class Minted(Body):
 
 @dataclass(frozen=True, kw_only=True)
 class Sent(Body):
-    """An effect is about to be asked for: the intent, durable before it."""
+    """An effect is about to be asked for: the intent, durable before it. `supplied` fingerprints what a reset is by."""
 
     TYPE = "call.sent"
     step: str
@@ -98,6 +100,7 @@ class Sent(Body):
     version: str
     deadline_at: float
     witness: Mapping[str, str] = field(default_factory=dict)
+    supplied: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +124,10 @@ class Answered(Body):
 
 @dataclass(frozen=True, kw_only=True)
 class SettledAs(Body):
-    """What became of the attempts in doubt, found by looking. Only final answers are recorded."""
+    """What became of the attempts in doubt, found by looking. Only final answers are recorded.
+
+    `since`: when the old version was last seen in force before that (epoch s), where it was looked for.
+    """
 
     TYPE = "issue.settled"
     version: str
@@ -130,6 +136,20 @@ class SettledAs(Body):
     expires_at: float | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+    since: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supplied(Body):
+    """An operator handed in artefacts that this version lacked; they were sealed.
+
+    `sinks` are places that no rotation puts them into: they have yet to be given them.
+    """
+
+    TYPE = "artefact.supplied"
+    version: str
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    sinks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +250,11 @@ class Forward(Body):
 
 @dataclass(frozen=True, kw_only=True)
 class Ended(Body):
-    """The end, and the receipt: done, undone, abandoned or superseded."""
+    """The end, and the receipt: done, undone, abandoned or superseded.
+
+    `accepted_ms` is the outage that the policy accepts, `drained_ms` how long consumers were held back, `undrained` why
+    some were not told to drain, by name.
+    """
 
     TYPE = "rotation.ended"
     outcome: str
@@ -239,6 +263,9 @@ class Ended(Body):
     retired: bool = False
     old_refused: bool | None = None
     outage_ms: int = 0
+    accepted_ms: int = 0
+    drained_ms: int = 0
+    undrained: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
 
 

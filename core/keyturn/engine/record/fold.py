@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +49,7 @@ def _adopted(state: SecretState, body: ev.Adopted, event: Event) -> SecretState:
         slot=body.slot,
         handle=body.handle,
         fingerprints=body.fingerprints,
+        artefacts=tuple(body.artefacts),
         expires_at=body.expires_at,
         adopted=True,
         issued=True,
@@ -69,9 +70,15 @@ def _checked(state: SecretState, body: ev.Checked, event: Event) -> SecretState:
 
 
 def _started(state: SecretState, body: ev.Started, event: Event) -> SecretState:
+    frozen = frozen_from(body.frozen)
     if body.version not in state.versions:
         pending = VersionState(
-            id=body.version, number=body.number, state=State.PENDING, made_at=event.at, slot=body.slot
+            id=body.version,
+            number=body.number,
+            state=State.PENDING,
+            made_at=event.at,
+            slot=body.slot,
+            artefacts=frozen.traits.wanted,
         )
         state = _new_version(state, pending)
     else:
@@ -83,7 +90,7 @@ def _started(state: SecretState, body: ev.Started, event: Event) -> SecretState:
         started_at=event.at,
         to=body.version,
         previous=body.previous,
-        frozen=frozen_from(body.frozen),
+        frozen=frozen,
         digest=body.digest,
         operator=event.operator,
         reason=body.reason,
@@ -115,13 +122,30 @@ def _sent(state: SecretState, body: ev.Sent, event: Event) -> SecretState:
             sent_at=event.at,
             deadline_at=body.deadline_at,
             witness=body.witness,
+            supplied=body.supplied,
         )
-        first = rotation.issue_sent_at or event.at
+        # What a person is shown ends nothing by being shown; what was seen last says when the gap began (`_settled`).
+        first = rotation.issue_sent_at or (None if rotation.by_person else event.at)
         state = _version(state, body.version, sent=True)
         return _rotation(state, attempts=(*rotation.attempts, attempt), issue_sent_at=first, waiting=None)
     if body.verb == "refuse":
         state = _version(state, body.version, refuse_sent=True)
-    return _rotation(state, sent=rotation.sent | {(body.verb, body.target, body.version)})
+    sent = rotation.sent | {(body.verb, body.target, body.version)}
+    return _quiesce_sent(_rotation(state, sent=sent), rotation, body, event.at)
+
+
+def _quiesce_sent(state: SecretState, rotation: RotationState, body: ev.Sent, at: float) -> SecretState:
+    """Told once more, a consumer counts as told only when it has heard that too: it may go by the first deadline."""
+    if body.verb != "quiesce":
+        return state
+    until = float(body.witness.get("until", at))
+    return _rotation(
+        state,
+        calls=rotation.calls - {("quiesce", body.target, body.version)},
+        drained={**rotation.drained, body.target: at},
+        drained_until={**rotation.drained_until, body.target: until},
+        drain_at=at if rotation.drain_at is None else rotation.drain_at,
+    )
 
 
 def _answered(state: SecretState, body: ev.Answered, event: Event) -> SecretState:
@@ -131,8 +155,9 @@ def _answered(state: SecretState, body: ev.Answered, event: Event) -> SecretStat
     if body.verb in ISSUING:
         return _issue_answered(state, rotation, body, event)
     if body.outcome not in DONE:
-        failed = {**rotation.failed, body.target: body.why} if body.verb == "promote" else rotation.failed
-        return _rotation(state, calls=rotation.calls - {(body.verb, body.target, body.version)}, failed=failed)
+        return _rotation(
+            state, calls=rotation.calls - {(body.verb, body.target, body.version)}, **_not_done(state, body)
+        )
     if body.verb == "renew":
         return _rotation(state, bridged={**rotation.bridged, body.target: event.at})
     if body.verb == "refuse":
@@ -141,11 +166,41 @@ def _answered(state: SecretState, body: ev.Answered, event: Event) -> SecretStat
         state = _version(state, body.version, refused=True, removed=True)
     calls = rotation.calls | {(body.verb, body.target, body.version)}
     changes: dict[str, object] = {"stuck": None, "calls": calls}
-    if body.verb == "promote":
-        changes["promoted_at"] = event.at
+    if body.verb == "promote" and body.step == Step.PUBLISH:
+        changes["promoted_at"] = event.at  # artefacts are stored when consumers go on already
+    if body.verb == "quiesce":
+        changes["undrained"] = _without(rotation.undrained, body.target)
+    state = _rotation(state, **changes)
+    return _released(state, body, event.at) if body.verb in ("release", "release-early") else state
+
+
+def _not_done(state: SecretState, body: ev.Answered) -> dict[str, object]:
+    """Why a place does not serve the new version, or a consumer was not told to drain."""
+    kept = {"promote": "failed", "quiesce": "undrained"}.get(body.verb)
+    known: Mapping[str, str] = getattr(state.rotation, kept) if kept else {}
+    why = body.why.removeprefix(f"consumer {body.target}: ")
+    return {kept: {**known, body.target: why}} if kept else {}
+
+
+def _without(known: Mapping[str, str], name: str) -> dict[str, str]:
+    return {key: value for key, value in known.items() if key != name}
+
+
+def _released(state: SecretState, body: ev.Answered, at: float) -> SecretState:
+    """It goes on. Early and before issue, all that led there is to be done again; after issue there is no need."""
+    rotation = state.rotation
+    if rotation is None:
+        return state
+    drained = {name: since for name, since in rotation.drained.items() if name != body.target}
+    changes: dict[str, object] = {"drained": drained, "released_at": at}
     if body.verb == "release-early":
-        changes["calls"] = frozenset(call for call in calls if call[0] not in ("quiesce", "release-early"))
-        changes["done"] = rotation.done - {Step.QUIESCE, Step.BRIDGE}
+        changes["calls"] = rotation.calls - {
+            (body.verb, body.target, body.version),
+            ("quiesce", body.target, body.version),
+        }
+    if body.verb == "release-early" and rotation.issue_sent_at is None and rotation.published_at is None:
+        changes |= {"done": rotation.done - {Step.QUIESCE, Step.BRIDGE}, "undrained": {}, "released_at": None}
+        changes["drain_at"] = rotation.drain_at if drained else None
     return _rotation(state, **changes)
 
 
@@ -154,7 +209,8 @@ def _issue_answered(state: SecretState, rotation: RotationState, body: ev.Answer
         replace(a, outcome=body.outcome, why=body.why, hint=body.hint) if a.id == body.attempt else a
         for a in rotation.attempts
     )
-    nothing_left = all(a.outcome == "not_sent" for a in attempts)
+    # A person who was asked to act has not done so yet: what was seen last says when the gap began (`_settled`).
+    nothing_left = all(a.outcome in ("not_sent", "waiting") for a in attempts)
     state = _rotation(state, attempts=attempts, issue_sent_at=None if nothing_left else rotation.issue_sent_at)
     if body.outcome not in DONE:
         return state
@@ -181,7 +237,11 @@ def _settled(state: SecretState, body: ev.SettledAs, event: Event) -> SecretStat
     if rotation is None:
         return state
     attempts = tuple(replace(a, settled=body.outcome) if a.version == body.version else a for a in rotation.attempts)
-    state = _rotation(state, attempts=attempts, stuck=None)
+    gap_from = max((at for at in (rotation.issue_sent_at, body.since) if at), default=event.at)
+    applied = body.outcome in (Settled.APPLIED, Settled.APPLIED_GONE)
+    state = _rotation(
+        state, attempts=attempts, stuck=None, issue_sent_at=gap_from if applied else rotation.issue_sent_at
+    )
     if body.outcome == Settled.APPLIED:
         return _issued(state, body, event.at)
     if body.outcome == Settled.APPLIED_GONE:
@@ -189,11 +249,25 @@ def _settled(state: SecretState, body: ev.SettledAs, event: Event) -> SecretStat
     return _version(state, body.version, handle=body.handle or state.versions[body.version].handle)
 
 
+def _supplied(state: SecretState, body: ev.Supplied, event: Event) -> SecretState:
+    known = state.versions[body.version].fingerprints
+    state = _version(state, body.version, fingerprints={**known, **body.fingerprints})
+    state = replace(state, unserved=state.unserved | set(body.sinks))
+    return _rotation(state, waiting=None)
+
+
 def _reissuing(state: SecretState, body: ev.Reissuing, event: Event) -> SecretState:
     rotation = state.rotation
     if rotation is None:
         return state
-    version = VersionState(id=body.version, number=body.number, state=State.PENDING, made_at=event.at, slot=body.slot)
+    version = VersionState(
+        id=body.version,
+        number=body.number,
+        state=State.PENDING,
+        made_at=event.at,
+        slot=body.slot,
+        artefacts=rotation.frozen.traits.wanted,
+    )
     done = rotation.done - {Step.MINT, Step.STAGE, Step.ISSUE}
     return _rotation(_new_version(state, version), to=body.version, done=done, reissues=rotation.reissues + 1)
 
@@ -266,7 +340,7 @@ def _dropped(state: SecretState, body: ev.Dropped, event: Event) -> SecretState:
 
 def _ended(state: SecretState, body: ev.Ended, event: Event) -> SecretState:
     before = () if body.outcome == "done" else state.problems_before
-    return replace(_rotation(state, ended=body, waiting=None, stuck=None), problems_before=before)
+    return replace(_rotation(state, ended=body, ended_at=event.at, waiting=None, stuck=None), problems_before=before)
 
 
 _APPLY: dict[type[ev.Body], Callable[[SecretState, Any, Event], SecretState]] = {
@@ -277,6 +351,7 @@ _APPLY: dict[type[ev.Body], Callable[[SecretState, Any, Event], SecretState]] = 
     ev.Sent: _sent,
     ev.Answered: _answered,
     ev.SettledAs: _settled,
+    ev.Supplied: _supplied,
     ev.Reissuing: _reissuing,
     ev.Moved: _moved,
     ev.Accepted: _accepted,

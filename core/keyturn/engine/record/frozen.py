@@ -30,6 +30,7 @@ class FrozenConsumer:
     acknowledge: bool = False
     announce: bool = False
     quiesce: bool = False
+    must_drain: bool = True
     release: bool = False
 
 
@@ -60,6 +61,8 @@ class Frozen:
 
     def without(self, dropped: frozenset[str]) -> Frozen:
         """This plan without the endpoints, sinks and consumers that an operator dropped."""
+        if not dropped:
+            return self
         return replace(
             self,
             endpoints=tuple(e for e in self.endpoints if e not in dropped),
@@ -91,6 +94,7 @@ def _traits_from(data: Mapping[str, Any]) -> Traits:
             "fields": tuple(_field_from(one) for one in data["fields"]),
             "slots": tuple(Slot(**_known(Slot, one)) for one in data["slots"]),
             "rates": tuple(Rate(**_known(Rate, one)) for one in data["rates"]),
+            "reset_by": tuple(data.get("reset_by", ())),
             "repeat": Repeat(data["repeat"]),
             "revoke": Revoke(data["revoke"]),
         }

@@ -21,6 +21,11 @@ class Debt:
     where: str = ""
 
 
+def artefact_next(name: str, field: str) -> str:
+    """What to type where an artefact is missing: whoever has it hands it in, else another rotation makes another."""
+    return f"keyturn resume {name} --supply {field}=@FILE; where nobody has it: keyturn rotate {name}"
+
+
 def ended(state: SecretState, outcome: str, reason: str = "") -> ev.Ended:
     """The receipt of the latest rotation."""
     rotation = state.rotation
@@ -35,6 +40,9 @@ def ended(state: SecretState, outcome: str, reason: str = "") -> ev.Ended:
         retired=bool(olds) and all(old.state is State.RETIRED for old in olds),
         old_refused=_old_refused(olds),
         outage_ms=rotation.outage_ms,
+        accepted_ms=round(rotation.frozen.outage_s * 1000),
+        drained_ms=rotation.drained_ms,
+        undrained=dict(rotation.undrained),
         reason=reason,
     )
 
@@ -60,7 +68,8 @@ def debts(state: SecretState) -> tuple[Debt, ...]:
         return ()
     given = [Debt(kind="publish", number=current.number, where=key) for key in sorted(state.unserved)]
     told = [Debt(kind="announce", number=current.number, where=name) for name in sorted(state.untold)]
-    return (*given, *told, *(_owed(state, rotation, current) if rotation else ()))
+    lost = [Debt(kind="artefact", number=current.number, where=name) for name in current.lacks]
+    return (*given, *told, *(_owed(state, rotation, current) if rotation else ()), *lost)
 
 
 def _owed(state: SecretState, rotation: RotationState, current: VersionState) -> list[Debt]:
@@ -73,23 +82,22 @@ def _owed(state: SecretState, rotation: RotationState, current: VersionState) ->
             if old.refused and not old.removed and rotation.frozen.traits.revoke is Revoke.REFUSE_REMOVE:
                 found.append(Debt(kind="remove", number=old.number))
     if rotation.to == current.id:
-        found += _unfinished(current, rotation) if not _is_done(rotation) else []
+        found += _unfinished(current, rotation)
         missing = [e for e in rotation.plan.endpoints if e not in current.accepted]
         found += [Debt(kind="verify", number=current.number, where=e) for e in missing]
-        lost = [name for name in rotation.frozen.traits.artefacts if name not in current.fingerprints]
-        found += [Debt(kind="artefact", number=current.number, where=name) for name in lost]
     return found
 
 
-def _is_done(rotation: RotationState) -> bool:
-    return rotation.ended is not None and rotation.ended.outcome == "done"
-
-
 def _unfinished(current: VersionState, rotation: RotationState) -> list[Debt]:
-    """Places that an abandoned rotation left behind, and consumers that it left drained."""
-    have = current.fingerprints
-    behind = [s.key for s in rotation.plan.sinks if all(name in have for name in s.fields.values())]
-    drained = [one.name for one in rotation.plan.consumers if one.release and rotation.finished("quiesce", one.name)]
+    """Places that an abandoned rotation left behind, and consumers that it left drained.
+
+    One that is done owes a place an artefact at most, which came later.
+    """
+    have, done = current.fingerprints, rotation.ended is not None and rotation.ended.outcome == "done"
+    stores = Step.STORE in rotation.frozen.steps
+    places = [sink for sink in rotation.plan.sinks if (stores if sink.artefact else not done)]
+    behind = [sink.key for sink in places if all(name in have for name in sink.fields.values())]
+    drained = [one.name for one in rotation.plan.consumers if one.release and one.name in rotation.drained]
     owed = [("publish", "promote", key) for key in behind] + [("release", "release", name) for name in drained]
     return [
         Debt(kind=kind, number=current.number, where=target)
@@ -115,11 +123,15 @@ def sealed_needed(state: SecretState, sealed: Mapping[str, str]) -> frozenset[st
     """The version ids whose sealed values must stay, of those in `sealed` (key to version id).
 
     A value that left the machine, or may be accepted, stays until a later version is proven (is published and every
-    version before it was found dead, by contract gone, or recorded as unproven).
+    version before it was found dead, by contract gone, or recorded as unproven) and lacks no artefact.
     """
-    proven = max((v.number for v in state.versions.values() if v.published and _all_before_closed(state, v)), default=0)
+    proven = max((v.number for v in state.versions.values() if _proven(state, v)), default=0)
     keep = {v.id for v in state.versions.values() if v.number >= proven or v.live or not _closed(v)}
     return frozenset(id_ for id_ in sealed.values() if id_ in keep or id_ not in state.versions)
+
+
+def _proven(state: SecretState, version: VersionState) -> bool:
+    return version.published and not version.lacks and _all_before_closed(state, version)
 
 
 def _all_before_closed(state: SecretState, version: VersionState) -> bool:

@@ -35,7 +35,8 @@ class Proof:
 class VersionState:
     """One version as the journal knows it. `sent`: an issue of it left this machine.
 
-    `issued_at` is when the issue that made it was sent; None where it was adopted.
+    `issued_at` is when the issue that made it was sent; None where it was adopted. `artefacts` are the names of those
+    that belong to it.
     """
 
     id: str
@@ -45,6 +46,7 @@ class VersionState:
     slot: str | None = None
     handle: str | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    artefacts: tuple[str, ...] = ()
     expires_at: float | None = None
     adopted: bool = False
     sent: bool = False
@@ -67,6 +69,11 @@ class VersionState:
         return [e for e in endpoints if e not in self.proofs or not self.proofs[e].closed]
 
     @property
+    def lacks(self) -> tuple[str, ...]:
+        """The artefacts that never reached us."""
+        return tuple(name for name in self.artefacts if name not in self.fingerprints)
+
+    @property
     def live(self) -> bool:
         """Whether the vendor may still accept it."""
         pending = self.state is State.PENDING and self.sent
@@ -77,6 +84,7 @@ class VersionState:
 class AttemptState:
     """One sent issue. `outcome` is empty while no answer is journaled; `settled` once looking found the truth.
 
+    `supplied` fingerprints what a reset was made by.
     `hint` is what a person should do about a refusal, where whoever refused knows.
     """
 
@@ -85,6 +93,7 @@ class AttemptState:
     sent_at: float
     deadline_at: float
     witness: Mapping[str, str]
+    supplied: Mapping[str, str] = field(default_factory=dict)
     outcome: str = ""
     why: str = ""
     hint: str = ""
@@ -100,7 +109,9 @@ class AttemptState:
 class RotationState:
     """The latest rotation, in flight or ended. `calls` are finished effects as (verb, target, version).
 
-    `bridged` says when each derived secret was renewed for it (epoch s), again where too much time went by since.
+    `bridged` says when each derived secret was renewed for it (epoch s), again where too much time went by since;
+    `drained` the same of each consumer that was told to drain and not yet to go on, `drained_until` when it does so by
+    itself, and `undrained` why one was not told. Consumers were held back from `drain_at` to `released_at`.
 
     `failed` says of each place where a promote did not work why not, the last time; it may have worked since.
     """
@@ -123,6 +134,11 @@ class RotationState:
     sent: frozenset[tuple[str, str, str]] = frozenset()
     failed: Mapping[str, str] = field(default_factory=dict)
     bridged: Mapping[str, float] = field(default_factory=dict)
+    drained: Mapping[str, float] = field(default_factory=dict)
+    drained_until: Mapping[str, float] = field(default_factory=dict)
+    undrained: Mapping[str, str] = field(default_factory=dict)
+    drain_at: float | None = None
+    released_at: float | None = None
     reissues: int = 0
     issue_sent_at: float | None = None
     issued_at: float | None = None
@@ -134,6 +150,7 @@ class RotationState:
     stuck: ev.BecameStuck | None = None
     undoing: ev.Undoing | None = None
     ended: ev.Ended | None = None
+    ended_at: float | None = None
 
     @property
     def open(self) -> bool:
@@ -156,12 +173,28 @@ class RotationState:
 
     @property
     def outage_ms(self) -> int:
-        """From the sending of an issue that ends the old version to the last promote; 0 where both live together."""
+        """From the sending of an issue that ends the old version to the last promote; 0 where both live together.
+
+        0 too where it began with a current version that was dead, or that nobody knows to be alive (break-glass): what
+        that costs began before, and is not this rotation's.
+        """
         if self.frozen.traits.coexist or self.mode is not Mode.NORMAL:
             return 0
         if self.issue_sent_at is None or self.promoted_at is None:
             return 0
         return max(0, round((self.promoted_at - self.issue_sent_at) * 1000))
+
+    @property
+    def drained_ms(self) -> int:
+        """How long consumers were held back, until the last one was told to go on; 0 while that is not so."""
+        if self.drain_at is None or self.released_at is None:
+            return 0
+        return max(0, round((self.released_at - self.drain_at) * 1000))
+
+    @property
+    def by_person(self) -> bool:
+        """Whether a person replaces the version at the vendor: what we do then is to show him what he needs."""
+        return self.frozen.traits.attended and self.mode not in (Mode.FIRST, Mode.ROLLBACK)
 
     @property
     def forward_only(self) -> bool:

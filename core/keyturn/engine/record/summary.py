@@ -9,6 +9,7 @@ from keyturn.engine.record.receipt import debts, has_debts
 from keyturn.engine.record.state import RotationState, SecretState, VersionState
 from keyturn.journal.store import Summary
 from keyturn.states import State
+from keyturn.steps import Step
 
 
 def summarise(state: SecretState) -> Summary:
@@ -20,7 +21,11 @@ def summarise(state: SecretState) -> Summary:
         status=_status(state, owed=bool(owed)),
         next_at=_next_at(state, owed=has_debts(state)),
         state={
-            "versions": [_version(v) for v in state.versions.values() if v.state is not State.RETIRED],
+            "versions": [
+                _version(v, ended=_ended_by_issue(state, v))
+                for v in state.versions.values()
+                if v.state is not State.RETIRED
+            ],
             "rotation": _rotation(rotation, _waited_for(state)) if rotation else None,
             "debts": [{"kind": d.kind, "number": d.number, "where": d.where} for d in owed],
             "acks": sorted(name for version, name in state.acks if state.current and version == state.current.id),
@@ -47,7 +52,7 @@ def _status(state: SecretState, *, owed: bool) -> str:
         if waiting := _waited_for(state):
             return {"hold": "holding", "retry": "unfinished"}.get(waiting.kind, "waiting")
         return "rotating" if rotation.open else "debts"
-    if state.unserved or state.untold:
+    if owed:
         return "debts"
     return "current" if state.current else "unmanaged"
 
@@ -73,7 +78,14 @@ def _rotated_at(state: SecretState) -> float | None:
     return None if first else current.current_since
 
 
-def _version(version: VersionState) -> dict[str, Any]:
+def _ended_by_issue(state: SecretState, version: VersionState) -> bool:
+    """Whether the vendor ended it when the next one was issued, at once and by contract."""
+    traits = state.rotation.frozen.traits if state.rotation else None
+    at_once = traits is not None and traits.dies_by_issue and not max(traits.grace_s or 0.0, traits.grace_max_s)
+    return at_once and version.published and version.state is State.PREVIOUS
+
+
+def _version(version: VersionState, *, ended: bool) -> dict[str, Any]:
     return {
         "id": version.id,
         "number": version.number,
@@ -84,7 +96,8 @@ def _version(version: VersionState) -> dict[str, Any]:
         "expires_at": version.expires_at,
         "since": version.current_since,
         "accepted": sorted(version.accepted),
-        "refused": version.refused,
+        "refused": version.refused or ended,
+        "lacks": list(version.lacks),
         "observed": _observed(version) if version.state is State.PREVIOUS else [],
     }
 
@@ -109,6 +122,8 @@ def _rotation(rotation: RotationState, waiting: WaitingFor | None) -> dict[str, 
         "hold_until": rotation.hold_ends,
         "hold_max_s": rotation.frozen.hold_max_s,
         "open": rotation.open,
+        "gap_since": _gap_since(rotation),
+        "look_again_at": _look_again_at(rotation),
         "compromised": rotation.compromised,
         "undoing": rotation.undoing is not None,
         "to": rotation.to,
@@ -125,6 +140,7 @@ def _rotation(rotation: RotationState, waiting: WaitingFor | None) -> dict[str, 
         "required": [one.name for one in rotation.plan.consumers if one.acknowledge],
         "sinks": _places(rotation),
         "failed": dict(rotation.failed),
+        "undrained": dict(rotation.undrained),
         "ended": end
         and {
             "outcome": end.outcome,
@@ -133,9 +149,29 @@ def _rotation(rotation: RotationState, waiting: WaitingFor | None) -> dict[str, 
             "retired": end.retired,
             "old_refused": end.old_refused,
             "outage_ms": end.outage_ms,
+            "accepted_ms": end.accepted_ms,
+            "drained_ms": end.drained_ms,
+            "undrained": dict(end.undrained),
             "reason": end.reason,
         },
     }
+
+
+LATE_S = 600.0
+"""When it is looked whether a call of a rotation that was undone took effect after all; seconds from its end."""
+
+
+def _gap_since(rotation: RotationState) -> float | None:
+    """Since when consumers may have nothing valid: from an issue that ends the old version to the last promote."""
+    between = rotation.open and rotation.frozen.traits.dies_by_issue and Step.PUBLISH not in rotation.done
+    return rotation.issue_sent_at if between else None
+
+
+def _look_again_at(rotation: RotationState) -> float | None:
+    sent = any(attempt.outcome != "not_sent" for attempt in rotation.attempts)
+    undone = rotation.ended is not None and rotation.ended.outcome == "undone"
+    late = undone and sent and rotation.frozen.traits.dies_by_issue
+    return rotation.ended_at + LATE_S if late and rotation.ended_at is not None else None
 
 
 def _places(rotation: RotationState) -> dict[str, bool]:

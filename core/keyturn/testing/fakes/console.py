@@ -22,6 +22,7 @@ from keyturn.api import (
     IssueRequest,
     IssueResponse,
     Maker,
+    Mode,
     Recipe,
     Refused,
     Repeat,
@@ -66,6 +67,12 @@ class ConsoleVendor(Vendor):
         """A person pastes what `Waiting.show` holds and downloads the recovery file. Raises Refused."""
         self.wire.tick()
         file = self._rotate(owner, shown.reveal(), self.clock.now())
+        return Bundle({FILE: file})
+
+    def person_resets(self, shown: Bundle, recovery_file: str, owner: str = "main") -> Bundle:
+        """A person uploads the recovery file, pastes the ciphertext and downloads the new file. Raises Refused."""
+        self.wire.tick()
+        file = self._reset(owner, recovery_file, shown["new_ciphertext"].reveal(), self.clock.now())
         return Bundle({FILE: file})
 
     def rotate(self, call: Call, pair: Bundle) -> Secret:
@@ -147,28 +154,34 @@ class ConsoleProvider(InPlaceProvider[ConsoleVendor]):
         return IssueResponse(handle=handle, bundle=bundle)
 
     def reset(self, request: ResetRequest, /) -> IssueResponse:
-        """See `keyturn.api.BreakGlass.reset`."""
+        """See `keyturn.api.BreakGlass.reset`. By console a person uploads the recovery file."""
         new = encrypt(self.vendor.public_key, ours(request.new.bundle, FIELD))
+        if self.vendor.account.way == "console":
+            return IssueResponse(waiting=self._waiting(Bundle({"new_ciphertext": new}), self.context.now()))
         raw = self.vendor.reset(request.call, ours(request.supplied, FILE), new)
         handle, bundle = self.opened(request.call, raw)
         return IssueResponse(handle=handle, bundle=bundle)
 
     def settle(self, request: SettleRequest, /) -> SettleResponse:
-        """See `keyturn.api.Provider.settle`. Exactly one of new and current is in force."""
-        call, current = request.call, request.current
-        handle = handle_of(call.target.name)
-        if self._in_force(call, request.new):
-            file = self.answered(request.raws, handle) or Bundle()
-            return SettleResponse(
-                outcome=Settled.APPLIED, handle=handle, bundle=file.with_(request.supplied.only((FILE,)))
-            )
-        if current is None or not current.bundle:
-            return SettleResponse(outcome=Settled.NOT_APPLIED)
-        if self._in_force(call, current):
-            return SettleResponse(outcome=Settled.NOT_APPLIED, waiting=self._still_waiting(request, current))
-        return SettleResponse(outcome=Settled.UNKNOWN, note="neither the new nor the current value is in force")
+        """See `keyturn.api.Provider.settle`. The current value is asked first: an accepted one costs nothing."""
+        old = self._in_force(request.call, request.current)
+        if old and not (request.final and self._in_force(request.call, request.new)):
+            return SettleResponse(outcome=Settled.NOT_APPLIED, waiting=self._still_waiting(request))
+        if self._in_force(request.call, request.new):
+            return self._applied(request)
+        if request.mode is Mode.BREAK_GLASS or request.current is None or not request.current.bundle:
+            return SettleResponse(outcome=Settled.NOT_APPLIED, waiting=self._still_waiting(request))
+        return SettleResponse(outcome=Settled.REPLACED, note="neither the new nor the current value is in force")
 
-    def _in_force(self, call: Call, version: Version) -> bool:
+    def _applied(self, request: SettleRequest) -> SettleResponse:
+        handle = handle_of(request.call.target.name)
+        file = self.answered(request.raws, handle) or Bundle()
+        bundle = file.with_(request.supplied.only((FILE,)))
+        return SettleResponse(outcome=Settled.APPLIED, handle=handle, bundle=bundle)
+
+    def _in_force(self, call: Call, version: Version | None) -> bool:
+        if version is None or not version.bundle:
+            return False
         self.vendor.probes[ENDPOINT] += 1
         return self.vendor.look("settle", call, lambda: self.vendor.accepts(ENDPOINT, version.bundle))
 
@@ -180,19 +193,18 @@ class ConsoleProvider(InPlaceProvider[ConsoleVendor]):
         }
         return Bundle(texts)
 
-    def _still_waiting(self, request: SettleRequest, current: Version) -> Waiting | None:
+    def _still_waiting(self, request: SettleRequest) -> Waiting | None:
         if self.vendor.account.way != "console" or not request.attempts:
             return None
-        since = min(attempt.sent_at for attempt in request.attempts)
-        waiting = self._waiting(self._pair(request.new, current), since)
+        waiting = self._waiting(Bundle(), max(attempt.sent_at for attempt in request.attempts))
         return waiting if waiting.until > self.context.now() else None
 
     def _waiting(self, pair: Bundle, since: float) -> Waiting:
-        text = "paste both ciphertexts in the console and hand in the recovery file"
+        text = "in the console: 1. paste what is shown; 2. confirm; 3. download the recovery file and hand it in"
         return Waiting(text=text, until=since + self.vendor.account.patience, show=pair, wants=(FILE,))
 
 
-def _traits(_account: Any, _target: Any) -> Traits:
+def _traits(account: Any, _target: Any) -> Traits:
     return Traits(
         fields=(
             Field(name=FIELD, by=Maker.US, recipe=Recipe()),
@@ -205,6 +217,9 @@ def _traits(_account: Any, _target: Any) -> Traits:
         answer_is_commit=True,
         decoy=True,
         probes_max=20,
+        attended=account.way == "console",
+        patience_s=account.patience,
+        reset_by=(FILE,),
     )
 
 

@@ -9,12 +9,24 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, model_validator
 from pydantic import Field as Rule
 
-from keyturn.api import Field, LocalPath, Maker, Options, Reference, Repeat, Revoke, Seconds, Traits, Url
+from keyturn.api import (
+    BaseUrl,
+    Field,
+    LocalPath,
+    Maker,
+    Options,
+    ProxyUrl,
+    Reference,
+    Repeat,
+    Revoke,
+    Seconds,
+    Traits,
+    Url,
+)
 
 ENTITY_ID = "entity_id"
 ENTITY_SECRET = "entity_secret"  # noqa: S105 - a field's name
@@ -31,7 +43,7 @@ BASES = {
 }
 """Contract 1."""
 
-ENTITY, PROXY = r"^\S{1,200}$", r"^https?://[^/@\s]+(?:/\S*)?$"
+ENTITY = r"^\S{1,200}$"
 
 
 def _address(text: str) -> str:
@@ -42,26 +54,9 @@ def _address(text: str) -> str:
         raise ValueError(message) from None
 
 
-def _base(url: str) -> str:
+def _without_version(url: str) -> str:
     if url.endswith("/v1"):
         message = "expected the URL without /v1, which is appended"
-        raise ValueError(message)
-    if "?" in url or "#" in url:
-        message = "expected the URL without ? and #: paths are appended"
-        raise ValueError(message)
-    parts = urlsplit(url)
-    try:
-        usual = parts.port == {"https": 443, "http": 80}[parts.scheme]
-    except ValueError:
-        message = "expected a port up to 65535"
-        raise ValueError(message) from None
-    # In one spelling, so that an entity is one subject however its account is written.
-    return parts._replace(netloc=parts.netloc.lower().removesuffix(f":{parts.port}" if usual else "")).geturl()
-
-
-def _proxy(url: str) -> str:
-    if not re.fullmatch(PROXY, url):
-        message = "expected http://HOST:PORT or https://HOST:PORT, without a user and password"
         raise ValueError(message)
     return url
 
@@ -80,12 +75,11 @@ def _whole_days(seconds: float) -> float:
     return seconds
 
 
-BaseUrl = Annotated[Url, AfterValidator(_base)]
+ServiceUrl = Annotated[BaseUrl, AfterValidator(_without_version)]
 LocalAddress = Annotated[str, AfterValidator(_address)]
 Days = Annotated[Seconds, AfterValidator(_whole_days)]
 EntityId = Annotated[str, AfterValidator(_entity), Rule(json_schema_extra={"pattern": ENTITY})]
 SecretName = Annotated[str, Rule(min_length=1)]
-ProxyUrl = Annotated[str, AfterValidator(_proxy), Rule(json_schema_extra={"pattern": PROXY})]
 
 
 class Account(Options):
@@ -94,7 +88,7 @@ class Account(Options):
     environment: Literal["production", "uat", "sandbox"] | None = Rule(
         default=None, description="which of the vendor's environments; exactly one of environment and base_url"
     )
-    base_url: BaseUrl | None = Rule(
+    base_url: ServiceUrl | None = Rule(
         default=None, description="the /iam URL of another address of the service, without /v1 (it moved once already)"
     )
     username: Reference = Rule(description="reference to the designated user's email address")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
+from keyturn.simulator import Way, mangled
 from keyturn_sahamati.simulator_answers import Reply, error, throttled
 from keyturn_sahamati.simulator_calls import PATHS, Asked, Calls
 from keyturn_sahamati.simulator_faults import FaultBook, spoiled
@@ -50,7 +47,8 @@ class Server:
     def __init__(
         self, world: World, book: FaultBook, orders: Orders, door: Door, wait: Callable[[float], object] | None
     ) -> None:
-        self._world, self._book, self._orders, self._door, self._wait = world, book, orders, door, wait
+        self._world, self._book, self._orders, self._door = world, book, orders, door
+        self._way = Way(lambda client: door.reset(client[1]), wait)
         self._calls = Calls(world)
         self.app = Starlette(
             routes=[
@@ -97,10 +95,10 @@ class Server:
             return self._meddled(asked, how)
         if name == "slow":
             answer = self._perform(asked, how)
-            await self._pass(float(argument))
+            await self._way.delay(float(argument))
             return answer
         if name in ("cut-json", "bad-length", "bad-utf8"):
-            return _mangled(self._perform(asked, how), name)
+            return mangled(self._perform(asked, how), name.removesuffix("-json"))
         if name == "late":
             self._late(asked, how, float(argument))
         elif name.endswith("-after") or (instead and instead.after):
@@ -109,7 +107,8 @@ class Server:
             self._note(asked, instead.status if instead else 0, how)
         if instead:
             return self._instead(instead.status, instead.form)
-        return await self._unanswered(request, hangs=name.startswith("timeout"))
+        hang_s = self._world.switches.hang_s if name.startswith("timeout") else 0.0
+        return await self._way.unanswered(request, hang_s=hang_s)
 
     def _perform(self, asked: Asked, fault: str = "") -> Response:
         with self._world.lock:
@@ -150,32 +149,6 @@ class Server:
         if status == 429:
             return self._response(throttled(form, now, switches))
         return self._response(error(Refusal(status, "trouble at the platform", form), now, switches))
-
-    async def _unanswered(self, request: Request, *, hangs: bool) -> Response:
-        """Say nothing until the client has had enough, then break the connection; or break it at once."""
-        if hangs:
-            await self._hang(request)
-        if request.client:
-            self._door.reset(request.client.port)
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        return Response()
-
-    async def _hang(self, request: Request) -> None:
-        seconds = self._world.switches.hang_s
-        if self._wait:
-            await run_in_threadpool(self._wait, seconds)
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while (await request.receive())["type"] != "http.disconnect":
-                    pass
-
-    async def _pass(self, seconds: float) -> None:
-        if self._wait:
-            await run_in_threadpool(self._wait, seconds)
-        else:
-            await asyncio.sleep(seconds)
 
     def _refused(self, refusal: Refusal) -> Response:
         with self._world.lock:
@@ -239,20 +212,3 @@ def _told(order: Callable[[], dict[str, str] | None]) -> Response:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         return JSONResponse({"error": str(error)}, 400)
     return JSONResponse(answer) if answer else Response(status_code=204)
-
-
-class _Cut(Response):
-    """Half of what was promised; the server then closes the connection."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's shape
-        """Send the headers as they are, and half of the body."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": bytes(self.body[: len(self.body) // 2]), "more_body": True})
-
-
-def _mangled(answer: Response, how: str) -> Response:
-    """Contract 9.4."""
-    body, half = bytes(answer.body), len(answer.body) // 2
-    kind = _Cut if how == "cut-json" else Response
-    shown = {"bad-length": body[:half], "bad-utf8": body[:half] + b"\xff\xfe" + body[half:]}.get(how, body)
-    return kind(shown, answer.status_code, {"Date": answer.headers["date"]}, answer.media_type)

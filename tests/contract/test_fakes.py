@@ -297,11 +297,11 @@ def test_a_wrong_current_value_is_refused_and_changes_nothing() -> None:
     assert rotation.everywhere(good)
 
 
-def test_neither_value_in_force_is_unknown() -> None:
+def test_neither_value_in_force_is_somebody_elses() -> None:
     world, rotation = made("console", way="api")
     assert rotation.current.handle
     world.vendor.admin_removes(rotation.current.handle)
-    assert rotation.settle().outcome is Settled.UNKNOWN
+    assert rotation.settle().outcome is Settled.REPLACED
 
 
 def test_a_third_key_is_refused_until_one_is_deleted() -> None:

@@ -1,0 +1,1 @@
+"""Entity secrets of Circle's developer-controlled wallets, and their recovery files."""

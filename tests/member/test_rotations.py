@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crash.harbour import let_in
 from keyturn.clock import SystemClock
 from keyturn_aws.simulator import StrictFake
-from keyturn_aws.simulator_world import Call
 from keyturn_vault.simulator import OpenBao
+from stores import Stores
 
 from .member import DAY_S, ENTITY, MEMBER, TOKEN, Member, member, write_private
 
@@ -38,35 +35,22 @@ def aws() -> Iterator[StrictFake]:
         yield fake
 
 
-@dataclass
-class Served:
-    """The two stores that the member publishes to, and what consumers read there."""
+class Served(Stores):
+    """The stores that the member publishes to, beside the agent's file."""
 
-    bao: Any
-    aws: StrictFake
-    place: str = field(default_factory=lambda: f"member-{secrets.token_hex(4)}")
-
-    def places(self, name: str) -> list[dict[str, Any]]:
-        leaf = f"{self.place}-{name.rpartition('/')[2]}"
+    def of(self, name: str) -> list[dict[str, Any]]:
         fields = {"entityId": "entity_id", "entitySecret": "entity_secret"}
         agent = {"to": "served", "path": "credentials.json", **({"fields": fields} if name == ENTITY else {})}
         agent |= {} if name == ENTITY else {"path": "token.json"}
-        return [{"to": "vault", "path": leaf}, {"to": "aws", "name": leaf}, agent]
+        return [*self.places(_leaf(name)), agent]
 
-    def accounts(self) -> dict[str, Any]:
-        login = {"approle": {"role_id": "file:state/role-id", "secret_id": "file:state/secret-id"}}
-        keys = {"access_key_id": "file:state/aws-id", "secret_access_key": "file:state/aws-key"}
-        return {
-            "vault": {"kind": "vault", "url": self.bao.url, "auth": login},
-            "aws": {"kind": "aws", "region": self.aws.world.region, "endpoint": self.aws.url, **keys},
-        }
-
-    def read(self, name: str) -> list[dict[str, str]]:
+    def serve(self, name: str) -> list[dict[str, str]]:
         """What consumers read in OpenBao and in AWS."""
-        leaf = f"{self.place}-{name.rpartition('/')[2]}"
-        ask = Call(operation="GetSecretValue", ask={"SecretId": leaf}, access_key=self.aws.access_key_id)
-        vault = self.bao.call("GET", f"kv/data/{leaf}")["data"]["data"]
-        return [vault, json.loads(self.aws.world.perform(ask)["SecretString"])]
+        return self.read(_leaf(name))
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 @pytest.fixture
@@ -77,20 +61,18 @@ def served(bao: OpenBao, aws: StrictFake) -> Served:
 @pytest.fixture
 def one(tmp_path: Path, served: Served) -> Iterator[Member]:
     policies = {
-        ENTITY: {"rotate": {"before_expiry": "20d"}, "sinks": served.places(ENTITY)},
-        TOKEN: {"rotate": {"before_expiry": "75%"}, "sinks": served.places(TOKEN)},
+        ENTITY: {"rotate": {"before_expiry": "20d"}, "sinks": served.of(ENTITY)},
+        TOKEN: {"rotate": {"before_expiry": "75%"}, "sinks": served.of(TOKEN)},
     }
     with member(tmp_path / "member", clock=SystemClock(), secrets=policies, sinks=served.accounts()) as built:
-        role = let_in(served.bao)
-        for name, text in (*role.items(), ("aws-id", served.aws.access_key_id), ("aws-key", "made-up-secret-key")):
-            write_private(built.folder / "state" / name, text)
+        served.let_in(built.folder)
         yield built
 
 
 def all_good(one: Member, served: Served, entity: str = MEMBER) -> dict[str, str]:
     """Both stores and the agent's file serve the vendor's current secret, and it is accepted."""
     now = one.sim.current(entity)
-    assert served.read(ENTITY) == [now, now]
+    assert served.serve(ENTITY) == [now, now]
     agent = json.loads((one.folder / "served/credentials.json").read_text())
     assert agent == {"entityId": now["entity_id"], "entitySecret": now["entity_secret"]}
     assert one.sim.accepts(now)
@@ -102,7 +84,7 @@ def test_the_first_secret_of_a_new_member_reaches_every_sink_and_its_token_follo
     one.well("rotate", ENTITY, "--first", "--yes")
     all_good(one, served, NEW)
     one.well("rotate", TOKEN, "--first", "--yes")
-    assert all(one.sim.accepts(token) for token in served.read(TOKEN))
+    assert all(one.sim.accepts(token) for token in served.serve(TOKEN))
     assert len([commit for commit in one.sim.commits if commit["entity"] == NEW]) == 1
 
 
@@ -117,12 +99,12 @@ def test_a_rotation_replaces_the_secret_everywhere_and_the_token_is_renewed_with
     one: Member, served: Served
 ) -> None:
     one.begin()
-    old, token = all_good(one, served), served.read(TOKEN)
+    old, token = all_good(one, served), served.serve(TOKEN)
     one.well("rotate", ENTITY, "--yes")
     assert all_good(one, served) != old
     assert not one.sim.accepts(old)
     one.well("run")
-    assert served.read(TOKEN) != token
+    assert served.serve(TOKEN) != token
     assert len(one.resets) == 1
 
 

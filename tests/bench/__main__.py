@@ -152,14 +152,25 @@ def insert(connection: sqlite3.Connection, draft: Draft) -> None:
 
 
 def publish_into_three_sinks(folder: Path) -> str:
-    """See `bench.publish`: in a process whose path is that of the tests."""
-    argv = [sys.executable, "-m", "bench.publish", str(folder)]
+    """See `bench.publish`."""
+    return elsewhere("publish", folder)
+
+
+def gap_of_a_cut_over(folder: Path) -> str:
+    """See `bench.gap`."""
+    return elsewhere("gap", folder)
+
+
+def elsewhere(measure: str, folder: Path) -> str:
+    """A measure in a process whose path is that of the tests."""
+    argv = [sys.executable, "-m", f"bench.{measure}", str(folder)]
     return subprocess.run(argv, cwd=TESTS, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def measures() -> Iterator[str]:
     """All of them, each in a folder of its own."""
-    for measure in (help_against_nothing, status_of_many, appends_against_bare_inserts, publish_into_three_sinks):
+    ours = (help_against_nothing, status_of_many, appends_against_bare_inserts)
+    for measure in (*ours, publish_into_three_sinks, gap_of_a_cut_over):
         with TemporaryDirectory(prefix="keyturn-bench-") as folder:
             yield measure(Path(folder))
 

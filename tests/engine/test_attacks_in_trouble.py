@@ -112,6 +112,7 @@ def told(rig: Rig, story: Story) -> bool:
     return False
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("fake", ["open", "approle"])
 @pytest.mark.parametrize("name", sorted(STORIES))
 def test_a_story_killed_after_any_journal_write_in_one_process_keeps_every_promise(
@@ -176,6 +177,7 @@ class _Trouble(CrashingJournal):
         return write()
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("what", ["full", "jump", "stop", "taken"])
 @pytest.mark.parametrize("fake", ["open", "hashed", "grace", "console", "approle"])
 def test_trouble_at_any_journal_write_ends_resumable_and_keeps_every_promise(

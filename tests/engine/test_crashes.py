@@ -36,7 +36,7 @@ def rotated(folder: Path, fake: str, at: int, when: Any) -> tuple[Rig, bool]:
     return rig, False
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", [pytest.param("before", marks=pytest.mark.sweep), "after"])
 @pytest.mark.parametrize("fake", sorted(FAKES))
 def test_killed_at_any_journal_write_it_ends_done_or_undone_and_keeps_every_promise(
     tmp_path: Path, fake: str, when: str

@@ -51,6 +51,7 @@ def runs(one: Wallets) -> list[Ran]:
         assert kept(one), "promise P1"
         one.clock.advance(APART_S)
         ran.append(one.keyturn("run"))
+        assert ran[-1].out.count(f"--supply {FILE}=@FILE") <= 1, "what is missing is said once"
     assert kept(one), "promise P1"
     return ran
 

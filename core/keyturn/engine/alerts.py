@@ -24,6 +24,8 @@ from keyturn.schedule import Due, DueStatus
 HANDED_IN_S = 3600.0
 """How long after a version was set an artefact that a person is asked for may take to be handed in."""
 
+ARTEFACT = "artefact"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -166,7 +168,7 @@ def _artefact(name: str, row: Summary | None, now: float) -> Finding | None:
         return None
     return Finding(
         key=f"artefact:{current['id']}",
-        what="artefact",
+        what=ARTEFACT,
         text=f"version {current['number']} has no {' and no '.join(lacks)}, and older ones are void: without it the "
         "secret can not be recovered once it is lost. It is not rotated for that before it is due",
         next=artefact_next(name, lacks[0]),

@@ -11,7 +11,7 @@ from keyturn.cli.acting.times import duration
 from keyturn.cli.app import Report, Session
 from keyturn.cli.estate import Estate
 from keyturn.cli.render import error_text
-from keyturn.engine.alerts import Finding, Standing, send_alerts
+from keyturn.engine.alerts import ARTEFACT, Finding, Standing, send_alerts
 from keyturn.engine.job import Job
 from keyturn.engine.outcome import Outcome
 from keyturn.engine.plan import beginning
@@ -189,10 +189,13 @@ def _answer(session: Session, estate: Estate, found: Round, did: Did, *, detaile
     )
     texts = [answer.text] if answer.text else []
     said = {(one.secret, code) for one in did.outcomes if one.error for code in _codes(one.error)}
+    told = {(one.secret, ARTEFACT) for one in did.outcomes if one.attention}
     texts += [
         f"{one.name}: {finding.text}\n  next: {finding.next}"
         for one, finding in wants
-        if (one.name, finding.code) not in said and not (finding.what == OVERDUE and one.name in steps)
+        if (one.name, finding.code) not in said
+        and (one.name, finding.what) not in told
+        and not (finding.what == OVERDUE and one.name in steps)
     ]
     texts += [f"left for the next run: {', '.join(did.left)}"] if did.left else []
     code = answer.exit_code

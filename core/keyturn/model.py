@@ -140,7 +140,8 @@ class Traits:
     `attended`: replacing a version is what a person does at the vendor, so nothing is drained or shown before somebody
     attends; `patience_s` is how long is waited for that. `reset_by` names the artefacts by which `BreakGlass.reset`
     replaces a version without its value. `probe_every_s` is the shortest time between two probes of a value that was
-    not accepted.
+    not accepted. `watch_s` is how long a version that the vendor was made to refuse is kept there before it is removed
+    for good: until then a person can have it accepted again, where somebody turns out to miss it.
     """
 
     fields: tuple[Field, ...]
@@ -158,6 +159,7 @@ class Traits:
     probes_max: int = 600
     probe_leaves: str = "nothing"
     probe_every_s: float = 0.0
+    watch_s: float = 0.0
     activation_s: float = 60.0
     revocation_s: float = 60.0
     settle_s: float = 30.0

@@ -104,6 +104,8 @@ def _overlap(traits: Traits) -> list[str]:
         found.append("attended is for vendors where issue ends the old version")
     if not set(traits.reset_by) <= set(traits.artefacts):
         found.append("reset_by names artefacts")
+    if traits.watch_s and traits.revoke is not Revoke.REFUSE_REMOVE:
+        found.append("watch_s is for vendors that refuse a version first and remove it later")
     if traits.answer_is_commit and traits.coexist:
         found.append("answer_is_commit is for vendors where issue ends the old version")
     return found
@@ -123,6 +125,7 @@ def _numbers(traits: Traits) -> list[str]:
         "min_age_s": traits.min_age_s,
         "patience_s": traits.patience_s,
         "probe_every_s": traits.probe_every_s,
+        "watch_s": traits.watch_s,
     }
     found = [f"{name} is negative" for name, value in times.items() if value < 0]
     if traits.probes_max < 1:

@@ -7,7 +7,7 @@ run all come through here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from keyturn.engine.decisions.actions import (
     Action,
@@ -31,6 +31,7 @@ from keyturn.engine.decisions.undo import undo
 from keyturn.engine.decisions.view import View, effects, known_effects, unconfigured
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.receipt import ended, has_debts
+from keyturn.engine.record.state import VersionState
 from keyturn.model import Half, Revoke, Settled
 from keyturn.states import State
 from keyturn.steps import Step
@@ -168,14 +169,33 @@ def _may_bridge(view: View) -> bool:
 
 
 def _tidy(view: View) -> Action | None:
-    if view.traits.revoke is Revoke.REFUSE_REMOVE:
-        for version in view.state.versions.values():
-            if view.state.namesake(version):
-                continue  # removing it would remove a live one
-            if version.state is State.RETIRED and version.refused and not version.removed and version.handle:
-                failed = retire_failure(view, Step.TIDY, Half.REMOVE, version.id)
-                return failed or RetireNow(step=Step.TIDY, version=version.id, half=Half.REMOVE)
-    return None if view.looks.tidied else TidyEscrow()
+    """Remove for good what was refused for long enough, empty the escrow, and wait for what is watched still."""
+    refused = _removable(view)
+    due = next((version for version in refused if _watched_until(view, version) <= view.now), None)
+    if due:
+        failed = retire_failure(view, Step.TIDY, Half.REMOVE, due.id)
+        return failed or RetireNow(step=Step.TIDY, version=due.id, half=Half.REMOVE)
+    if not view.looks.tidied:
+        return TidyEscrow()
+    return _watch(view, refused) if refused else None
+
+
+def _removable(view: View) -> list[VersionState]:
+    """Versions that the vendor refuses and still has; removing a namesake would remove a live one."""
+    if view.traits.revoke is not Revoke.REFUSE_REMOVE:
+        return []
+    retired = (v for v in view.state.versions.values() if v.state is State.RETIRED and v.handle)
+    return [v for v in retired if v.refused and not v.removed and not view.state.namesake(v)]
+
+
+def _watched_until(view: View, version: VersionState) -> float:
+    return 0.0 if view.rotation.compromised else (version.retired_at or 0.0) + view.traits.watch_s
+
+
+def _watch(view: View, refused: Sequence[VersionState]) -> Leave:
+    first = min(refused, key=lambda version: _watched_until(view, version))
+    text = f"version {first.number} is refused by the vendor, and kept there until then in case it is missed"
+    return Leave(step=Step.TIDY, kind="hold", text=text, until=_watched_until(view, first))
 
 
 _STEPS: dict[Step, Callable[[View], Action | None]] = {

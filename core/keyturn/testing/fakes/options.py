@@ -49,9 +49,10 @@ class HashedAccount(FakeAccount):
 
 
 class SecondKeyAccount(FakeAccount):
-    """`readable`: whether the vendor shows a key's secret again."""
+    """`readable`: whether the vendor shows a key's secret again; `watch`: how long a disabled key is kept."""
 
     readable: bool = True
+    watch: Seconds = 0.0
 
 
 class TokenAccount(FakeAccount):

@@ -142,6 +142,7 @@ def _traits(account: SecondKeyAccount, _target: Any) -> Traits:
         repeat=Repeat.DUPLICATES,
         readable=account.readable,
         revoke=Revoke.REFUSE_REMOVE,
+        watch_s=account.watch,
         decoy=True,
     )
 

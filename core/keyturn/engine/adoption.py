@@ -26,7 +26,7 @@ from keyturn.engine.serving import bring_up, journal_behind, not_all
 from keyturn.engine.takeover import taken_over
 from keyturn.errors import RefusedError, StuckError
 from keyturn.mint import given
-from keyturn.model import Problem, Revoke, Verdict
+from keyturn.model import Problem, Revoke, Verdict, Version
 from keyturn.plugins.provider import InspectResponse
 from keyturn.plugins.sink import ReadRequest
 from keyturn.secret import Bundle
@@ -74,6 +74,7 @@ def adopt(bench: Bench, job: Job, adoption: Adoption) -> Outcome:
         bundle = (driver.bundle(late.id) if late else None) or _value(driver, adoption, found)
         version_id = driver.new_id()
         driver.remember(version_id, bundle)
+        adoption = _named(driver, adoption, version_id)
         looks = look_at_sinks(driver, [sink.key for sink in job.sinks])
         problems = [*_older_copy(driver, looks), *_put_back(driver, bundle), *_handle_problems(driver, adoption, found)]
         problems += _sink_problems(driver, bundle, looks)
@@ -258,6 +259,28 @@ def _read_sinks(driver: Driver, name: str | None, *, artefacts: bool = False) ->
         stored: Bundle = (result.answer.bundle if result.done else None) or Bundle()
         bundle = bundle.with_({sink.fields[field]: value for field, value in stored.items() if field in sink.fields})
     return bundle
+
+
+def _named(driver: Driver, adoption: Adoption, version_id: str) -> Adoption:
+    """With the name and the slot of the value at the vendor, where the vendor tells them by the value itself.
+
+    Raises RefusedError `handle-differs` where that is another name than the operator's: retiring goes by it.
+    """
+    if driver.job.traits.revoke is Revoke.NONE:
+        return adoption
+    value = Version(id=version_id, number=driver.state.next_number, bundle=driver.bundle(version_id) or Bundle())
+    found = look_at_vendor(driver, adopting=value)
+    if found is None or found.named is None:
+        return adoption
+    if adoption.handle not in (None, found.named):
+        raise RefusedError(
+            "handle-differs",
+            f"at the vendor this value is {found.named}, not {adoption.handle}",
+            hint="leave out --handle, or give the value that it names",
+            place=driver.job.name,
+        )
+    slot = next((seen.slot for seen in found.seen if seen.handle == found.named), None)
+    return replace(adoption, handle=found.named, slot=adoption.slot or slot)
 
 
 def _handle_problems(driver: Driver, adoption: Adoption, found: InspectResponse) -> list[Problem]:

@@ -72,7 +72,7 @@ def check(bench: Bench, job: Job, known_handles: Collection[str]) -> Checked:
         secret=job.name,
         managed=driver.state.current is not None,
         endpoints=findings.vendor.endpoints if findings.vendor else (),
-        problems=(*plan.problems, *findings.problems, *orphans(seen, known_handles), *drift(driver.state, findings)),
+        problems=(*plan.problems, *findings.problems, *orphans(seen, known_handles), *drift(driver.state, seen)),
     )
 
 
@@ -167,9 +167,9 @@ def orphans(seen: Iterable[Seen], known: Collection[str]) -> Iterable[Problem]:
         )
 
 
-def drift(state: SecretState, findings: Findings) -> Iterable[Problem]:
+def drift(state: SecretState, listed: Iterable[Seen]) -> Iterable[Problem]:
     """Where the vendor lists handles, those of live versions are among them and those of refused ones are not."""
-    seen = {one.handle: one for one in findings.vendor.seen} if findings.vendor else {}
+    seen = {one.handle: one for one in listed}
     for version in state.versions.values() if seen else ():
         if version.handle is None:
             continue

@@ -62,7 +62,8 @@ class InspectResponse:
 
     `endpoints` are all places where a version must be accepted; `seen` all credentials of this subject; `witness`
     non-secret facts that tell a later `settle` whether something changed; `vendor_now` the vendor's clock (epoch
-    seconds), where it shows one.
+    seconds), where it shows one. `named` is the handle of the current version, told by its value: one that is about to
+    be adopted has none yet.
     """
 
     subject: str
@@ -73,6 +74,7 @@ class InspectResponse:
     expires_at: float | None = None
     witness: Fields = field(default_factory=dict)
     vendor_now: float | None = None
+    named: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,7 +102,11 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IssueResponse:
-    """`bundle` holds the vendor-made fields. With `waiting`, nothing has been issued yet."""
+    """`bundle` holds the vendor-made fields.
+
+    With `waiting`, nothing has been issued yet: a person has to act, or what was sent is a request that waits for an
+    approval. `settle` tells what becomes of it.
+    """
 
     handle: str | None = None
     bundle: Bundle = field(default_factory=Bundle)
@@ -140,7 +146,9 @@ class SettleRequest:
 class SettleResponse:
     """What became of the attempts. `applied`: `handle` and the vendor-made fields are here.
 
-    With `waiting`, not applied so far: the old version was seen in force, and a person can still act.
+    With `waiting`, not applied so far: the old version was seen in force, and a person can still act. It is answered
+    for as long as that is so, also after its `until`: then the rotation turns back, and says that it may happen late.
+    `rejected`: not applied, and it will not be, since somebody at the vendor decided so; the `note` says who and why.
     """
 
     outcome: Settled
@@ -149,6 +157,7 @@ class SettleResponse:
     expires_at: float | None = None
     waiting: Waiting | None = None
     note: str = ""
+    rejected: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -172,12 +181,17 @@ class ProbeResponse:
 
 @dataclass(frozen=True, kw_only=True)
 class RetireRequest:
-    """Make the vendor refuse, or remove, exactly this handle (and slot)."""
+    """Make the vendor refuse, or remove, exactly this handle (and slot).
+
+    `successor` is the handle of the version that stays: what only one credential may have (being the default) is moved
+    there first. None where none stays, or it has no handle.
+    """
 
     call: Call
     handle: str
     slot: str | None = None
     half: Half = Half.REFUSE
+    successor: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from keyturn.engine.effects.driver import Driver
 from keyturn.engine.effects.proof import has_proof
 from keyturn.engine.fence import Result
 from keyturn.engine.record import events as ev
+from keyturn.engine.record.state import AttemptState, VersionState
 from keyturn.mint import decoy, given, ours
 from keyturn.model import Half, Maker, Mode, Settled, Traits, Verdict, Version
 from keyturn.plugins.provider import (
@@ -32,13 +33,18 @@ from keyturn.secret import Bundle
 from keyturn.steps import Step
 
 
-def look_at_vendor(driver: Driver, *, mode: Mode = Mode.NORMAL, knowing: bool = False) -> InspectResponse | None:
-    """Inspect the vendor, and read its value where it shows it; the answer is kept as this run's look."""
+def look_at_vendor(
+    driver: Driver, *, mode: Mode = Mode.NORMAL, knowing: bool = False, adopting: Version | None = None
+) -> InspectResponse | None:
+    """Inspect the vendor, and read its value where it shows it; the answer is kept as this run's look.
+
+    `adopting` is what is about to become the current version, if that is why it is looked.
+    """
     within_s = driver.bench.limits.call_s
     current = driver.state.current
     request = InspectRequest(
         call=driver.call(within_s=within_s),
-        current=driver.version(current) if current else None,
+        current=adopting or (driver.version(current) if current else None),
         known=tuple(v.handle for v in driver.state.versions.values() if v.handle),
         want_value=driver.job.traits.readable,
         mode=mode,
@@ -155,19 +161,28 @@ def _issue_answered(driver: Driver, verb: str, attempt: str, result: Result) -> 
         )
     if answer and answer.waiting:
         driver.append(*bodies, _offered(driver, answer.waiting))
-        # From here on whoever saw it may use it, and the journal has it already.
-        driver.looks = replace(driver.looks, shown=driver.looks.shown | {attempt})
-        text = f"{answer.waiting.text}{to_upload(driver.state, driver.rotation)}"
-        driver.show(replace(answer.waiting, text=text))
+        if driver.rotation.by_person:
+            _show(driver, attempt, answer.waiting)
     elif answer:
         _journal_issued(driver, *bodies)
     else:
         driver.append(*bodies)
 
 
+def _show(driver: Driver, attempt: str, waiting: Waiting) -> None:
+    """From here on whoever saw it may use it, and the journal has it already."""
+    driver.looks = replace(driver.looks, shown=driver.looks.shown | {attempt})
+    driver.show(replace(waiting, text=f"{waiting.text}{to_upload(driver.state, driver.rotation)}"))
+
+
 def _offered(driver: Driver, waiting: Waiting) -> ev.WaitingFor:
     """What is waited for. Who attends reads the steps where the values are shown, everybody else that he attends."""
     text, wants = waiting.text, waiting.wants
+    if not driver.rotation.by_person:
+        seen_at = driver.now() if driver.rotation.frozen.traits.dies_by_issue else None
+        return ev.WaitingFor(
+            step=Step.ISSUE.value, kind="vendor", text=text, until=waiting.until, wants=wants, seen_at=seen_at
+        )
     if driver.attending:
         text, wants = f"somebody attends, and was shown what sets version {driver.to.number} at the vendor", ()
     return ev.WaitingFor(step=Step.ISSUE.value, kind="person", text=text, until=waiting.until, wants=wants)
@@ -201,7 +216,10 @@ def _current(driver: Driver) -> Version | None:
 
 
 def settle(driver: Driver, *, final: bool = False) -> None:
-    """Look what became of the attempts; only a final answer is journaled, by `decide`, except for `applied`."""
+    """Look what became of the attempts; only a final answer is journaled, by `decide`, except for `applied`.
+
+    That what was sent turned out to be a request is journaled as its answer.
+    """
     within_s, asked_at = driver.bench.limits.call_s, driver.now()
     attempts = [a for a in driver.rotation.attempts if a.version == driver.to.id]
     raws = tuple(raw for _, raw in driver.bench.escrow.open_answers(driver.job.name, driver.to.id))
@@ -245,8 +263,11 @@ def _settled(driver: Driver, found: SettleResponse) -> None:
         handle=found.handle,
         note=found.note,
         waiting=found.waiting,
+        rejected=found.rejected,
     )
     driver.looks = replace(driver.looks, settle=look)
+    if (found.waiting or found.rejected) and not driver.rotation.by_person:
+        _journal_request(driver)
     if found.outcome is Settled.APPLIED:
         bundle = _sealed_whole(driver, found.bundle)
         _journal_issued(
@@ -273,6 +294,25 @@ def _settled(driver: Driver, found: SettleResponse) -> None:
         )
 
 
+def _journal_request(driver: Driver) -> None:
+    """Attempts whose answer was lost are known to have been requests: they ended nothing by being sent."""
+    mine = [one for one in driver.rotation.attempts if one.version == driver.to.id and not one.settled]
+    lost = [one for one in mine if one.outcome not in ("waiting", "not_sent")]
+    if lost:
+        driver.append(*(_answered_waiting(one) for one in lost))
+
+
+def _answered_waiting(attempt: AttemptState) -> ev.Answered:
+    return ev.Answered(
+        step=Step.ISSUE.value,
+        verb="issue",
+        target="vendor",
+        attempt=attempt.id,
+        version=attempt.version,
+        outcome="waiting",
+    )
+
+
 def reissue(driver: Driver) -> None:
     """Go on with another new version in the same rotation."""
     driver.append(ev.Reissuing(version=driver.new_id(), number=driver.state.next_number, slot=driver.to.slot))
@@ -295,7 +335,14 @@ def retire(driver: Driver, action: RetireNow) -> None:
             witness=_evidence(driver, action.half),
         )
     )
-    request = RetireRequest(call=call, handle=old.handle or "", slot=old.slot, half=action.half)
+    stays = _successor(driver, old)
+    request = RetireRequest(
+        call=call,
+        handle=old.handle or "",
+        slot=old.slot,
+        half=action.half,
+        successor=stays.handle if stays else None,
+    )
     result = driver.ask([driver.ask_provider("retire", request, within_s)])[0]
     driver.looks = driver.looks.changed()
     if not result.done:
@@ -315,6 +362,11 @@ def retire(driver: Driver, action: RetireNow) -> None:
             code=result.code,
         )
     )
+
+
+def _successor(driver: Driver, old: VersionState) -> VersionState | None:
+    """The version that stays: the one rotated to, but where that one is withdrawn itself the current one."""
+    return driver.to if old.id != driver.to.id else driver.state.current
 
 
 def _evidence(driver: Driver, half: Half) -> dict[str, str]:

@@ -24,6 +24,7 @@ from keyturn.api import (
     RetireResponse,
     Revoke,
     Secret,
+    Seen,
     Settled,
     SettleRequest,
     SettleResponse,
@@ -95,6 +96,7 @@ class SecondKeyProvider(FakeProvider[SecondKeyVendor]):
             seen=seen,
             bundle=Bundle(key.fields) if key and readable else None,
             witness={"keys": ",".join(found.handle for found in seen)},
+            named=self._named_by(current.bundle, seen) if current else None,
         )
 
     def issue(self, request: IssueRequest, /) -> IssueResponse:
@@ -126,6 +128,11 @@ class SecondKeyProvider(FakeProvider[SecondKeyVendor]):
         if request.half is Half.REMOVE:
             self.vendor.delete(request.call, key)
         return RetireResponse(already=not enabled and request.half is Half.REFUSE)
+
+    @staticmethod
+    def _named_by(bundle: Bundle, seen: tuple[Seen, ...]) -> str | None:
+        client_id = bundle["client_id"].reveal() if "client_id" in bundle else ""
+        return next((found.handle for found in seen if found.handle == client_id), None)
 
     def _named(self, name: str, call: Call) -> list[Credential]:
         return [key for key in self.vendor.of(call.target.name) if key.label == name]

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from keyturn.simulator import Client, Listener, Way
+from keyturn.simulator_faults import FaultBook
 from keyturn_circle.simulator_answers import Refusal
 from keyturn_circle.simulator_app import Server
 from keyturn_circle.simulator_calls import ApiKey
 from keyturn_circle.simulator_cipher import made_key, sealed
-from keyturn_circle.simulator_faults import Fault, FaultBook, fault_from
+from keyturn_circle.simulator_faults import RULES
 from keyturn_circle.simulator_world import Entity, Generation, Log, Sender, World, made_entity, made_hex
 
 SECRET = "payments/circle-entity"  # noqa: S105 - a secret's name
@@ -81,7 +82,7 @@ class Simulator:
         entities["live"].app_id = entities["test"].app_id
         self.world = World(clock, made_key(key_bits), entities)
         self.world.switch({"rest": "on" if way == "api" else "off"})
-        self.book = FaultBook()
+        self.book = FaultBook(RULES)
         first = self.entity.current
         self._first = None if first is None else {"entity_secret": first.value, "recovery_file": first.file}
         keys = {
@@ -274,7 +275,7 @@ class Simulator:
     def fault(self, on: str, how: str, *, times: int = 1, skip: int = 0) -> None:
         """Spoil the next requests of this kind; see `simulator_faults`."""
         with self.world.lock:
-            self.book.faults.append(Fault(on=on, how=how, times=times, skip=skip))
+            self.book.add(on=on, how=how, times=times, skip=skip)
 
     def switch(self, **changes: Any) -> None:
         """Change how the service is; see `simulator_switches`."""
@@ -288,13 +289,12 @@ class Simulator:
         if [name for name, value in orders.items() if not isinstance(value, ORDERS.get(name, ()))]:
             message = "expected the orders faults (a list), switches (by name), hostile (a number, or null), clear"
             raise ValueError(message)
-        faults = [fault_from(each) for each in orders.get("faults", [])]
+        faults = [self.book.understood(each) for each in orders.get("faults", [])]
         with self.world.lock:
             self.world.tick()
             self.world.switch(orders.get("switches", {}))
             if orders.get("clear"):
-                self.book.faults.clear()
-                self.book.hostile(None)
+                self.book.clear()
             self.book.faults.extend(faults)
             if "hostile" in orders:
                 self.book.hostile(orders["hostile"])

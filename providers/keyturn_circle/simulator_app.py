@@ -16,10 +16,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from keyturn.simulator import Way, mangled
+from keyturn.simulator_faults import FaultBook, spoiled
 from keyturn_circle.simulator_answers import Reply, instead
 from keyturn_circle.simulator_calls import ApiKey, Asked, Calls, as_told, kind_of
 from keyturn_circle.simulator_console import Clerk, Console
-from keyturn_circle.simulator_faults import FaultBook, Spoiled, spoiled
+from keyturn_circle.simulator_faults import RULES, code_of
 from keyturn_circle.simulator_world import World
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -102,15 +103,14 @@ class Server:
     async def _lost(self, request: Request, asked: Asked, closed: int, how: str) -> Response:
         """No answer of the service comes through, whether it did something or not."""
         name, _, argument = how.partition(":")
-        said = spoiled(how)
         if name == "late":
             self._late(asked, closed, how, float(argument))
-        elif name.endswith("-after") or (said and said.after):
+        elif name.endswith("-after"):
             self._perform(asked, closed, how)
         else:
-            self._note(asked, said, how)
-        if said:
-            return self._instead(asked, said)
+            self._note(asked, how)
+        if said := self._instead(asked, how):
+            return said
         hang_s = self._world.switches.hang_s if name.startswith("timeout") else 0.0
         return await self._way.unanswered(request, hang_s=hang_s)
 
@@ -125,9 +125,10 @@ class Server:
             counted = replace(asked, repeated=True)
             self._world.later(seconds, lambda: self._calls.perform(counted, closed, how))
 
-    def _note(self, asked: Asked, said: Spoiled | None, how: str) -> None:
+    def _note(self, asked: Asked, how: str) -> None:
+        said = spoiled(how, RULES)
         with self._world.lock:
-            self._calls.note(asked, said.status if said else 0, said.code if said else None, how)
+            self._calls.note(asked, said.status if said else 0, code_of(how), how)
 
     def _meddled(self, asked: Asked, closed: int, how: str) -> Response:
         """A proxy, or somebody in the Console, comes in between (contract 8.2, 8.6)."""
@@ -141,12 +142,14 @@ class Server:
                 self._orders.console_elsewhere()
         return answer
 
-    def _instead(self, asked: Asked, said: Spoiled) -> Response:
+    def _instead(self, asked: Asked, how: str) -> Response | None:
+        """The answer of a proxy or an error, where a fault is one (contract 3, 8.10)."""
+        said, code = spoiled(how, RULES), code_of(how)
         with self._world.lock:
             now, switches = self._world.now(), self._world.switches
-            if said.code is not None:
-                return self._response(asked, as_told(said.code, asked, switches, now))
-            return self._response(asked, instead(said.status, said.form, now))
+            if code is not None:
+                return self._response(asked, as_told(code, asked, switches, now))
+            return self._response(asked, instead(said.status, said.form, now)) if said else None
 
     def _response(self, asked: Asked, reply: Reply) -> Response:
         """With the server's own Date, and the id of the request (contract 1)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from keyturn_circle.simulator_cipher import FORMS
-from keyturn_circle.simulator_faults import ANSWERS, KINDS, MUTATING, check_how
+from keyturn_circle.simulator_faults import ANSWERS, KINDS, MUTATING, RULES
 
 SECRET_PATH = "/v1/w3s/config/entity/entitySecret"  # noqa: S105 - a path
 FIELD = "entitySecretCiphertext"
@@ -92,7 +92,7 @@ def _check(name: str, value: Any, usual: Any) -> None:
         message = f"expected {name} to be like {usual!r}"
         raise ValueError(message)
     if name == "down_how":
-        check_how(f"{value}")
+        RULES.check_how(f"{value}")
     elif name in CHOICES and value not in CHOICES[name]:
         message = f"expected {name}: {', '.join(map(str, CHOICES[name]))}"
         raise ValueError(message)

@@ -13,9 +13,10 @@ from typing import Any, Self
 from starlette.applications import Starlette
 
 from keyturn.simulator import Listener
-from keyturn_pingauthorize.simulator_app import Server, faults_of
+from keyturn.simulator_faults import Fault, FaultBook
+from keyturn_pingauthorize.simulator_app import Server
 from keyturn_pingauthorize.simulator_config import ConfigurationApi
-from keyturn_pingauthorize.simulator_faults import Fault, FaultBook
+from keyturn_pingauthorize.simulator_faults import RULES
 from keyturn_pingauthorize.simulator_world import Member, World
 
 SECRET = "gateway/sideband"  # noqa: S105 - a secret's name
@@ -35,7 +36,7 @@ class Simulator:
         self._tls = tls
         self.world = World([Member(names=[FIRST]) for _ in range(servers)])
         self.world.create(FIRST, self._first_value)
-        self.book = FaultBook()
+        self.book = FaultBook(RULES)
         self._running = False
         self._listeners = [Listener(self._app(index), port + index if port else 0, tls=tls) for index in range(servers)]
 
@@ -107,7 +108,7 @@ class Simulator:
     def fault(self, on: str, how: str, *, server: int | None = None, times: int = 1, skip: int = 0) -> None:
         """Spoil the next requests of this kind; see `simulator_faults`."""
         with self.world.lock:
-            self.book.faults.append(Fault(on=on, how=how, server=server, times=times, skip=skip))
+            self.book.add(on=on, how=how, server=server, times=times, skip=skip)
 
     def switch(self, **changes: Any) -> None:
         """Change how the cluster is; see `simulator_world.Switches`."""
@@ -123,7 +124,7 @@ class Simulator:
         if set(orders) - known or asked_at in down:
             message = f"expected orders: {', '.join(sorted(known))}; ask another server to switch one off"
             raise ValueError(message)
-        faults = faults_of(orders)
+        faults = [self.book.understood(each) for each in orders.get("faults", [])]
         with self.world.lock:
             self._change_world(orders, faults)
         self._follow_switches()
@@ -131,8 +132,7 @@ class Simulator:
     def _change_world(self, orders: Mapping[str, Any], faults: Sequence[Fault]) -> None:
         self.world.switch(orders.get("switches", {}))
         if orders.get("clear"):
-            self.book.faults.clear()
-            self.book.hostile(None)
+            self.book.clear()
         self.book.faults.extend(faults)
         if "hostile" in orders:
             self.book.hostile(orders["hostile"])

@@ -15,8 +15,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from keyturn.simulator_faults import FaultBook
 from keyturn_pingauthorize.simulator_config import Asked, ConfigurationApi, Reply, Task, error_body
-from keyturn_pingauthorize.simulator_faults import Fault, FaultBook, fault_from
 from keyturn_pingauthorize.simulator_world import Refusal, World
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -71,17 +71,17 @@ class Server:
         except Refusal as refusal:
             return self._refused(refusal)
         with self._world.lock:
-            fault = self._book.next_for(task.on, self._index)
-        return await self._serve(request, fault, lambda: self._perform(task), task)
+            how = self._book.next_for(task.on, self._index)
+        return await self._serve(request, how, lambda: self._perform(task), task)
 
     async def _sideband(self, request: Request) -> Response:
         body = await request.body()
         with self._world.lock:
             self._world.probes += 1
             header = self._world.members[self._index].header
-            fault = self._book.next_for("probe", self._index)
+            how = self._book.next_for("probe", self._index)
         value = request.headers.get(header)
-        return await self._serve(request, fault, lambda: self._decide(value, body), None)
+        return await self._serve(request, how, lambda: self._decide(value, body), None)
 
     def _perform(self, task: Task) -> Response:
         with self._world.lock:
@@ -103,52 +103,50 @@ class Server:
         body = error_body(refusal, number=self._world.switches.status_as_number)
         return _response(Reply(status=refusal.status, body=body))
 
-    async def _serve(
-        self, request: Request, fault: Fault | None, perform: Callable[[], Response], task: Task | None
-    ) -> Response:
+    async def _serve(self, request: Request, how: str, perform: Callable[[], Response], task: Task | None) -> Response:
         """Serve a request, or spoil it before or after what it does (contract 10.2)."""
-        if fault is None:
+        name, _, argument = how.partition(":")
+        if not name:
             return perform()
-        if fault.name.startswith("foreign-"):
-            self._meddle(fault)
+        if name.startswith("foreign-"):
+            self._meddle(name, argument)
             return perform()
-        if fault.name == "late":
-            await asyncio.sleep(float(fault.argument or "1"))
+        if name == "late":
+            await asyncio.sleep(float(argument))
             return perform()
-        if fault.name.endswith("-after"):
+        if name.endswith("-after"):
             perform()
-        elif fault.name == "reset-late":
-            asyncio.get_running_loop().call_later(float(fault.argument or "1"), perform)
+        elif name == "reset-late":
+            asyncio.get_running_loop().call_later(float(argument), perform)
         elif task:
             with self._world.lock:
-                self._record(task, 0, fault.how)
-        return await self._spoil(request, fault)
+                self._record(task, 0, how)
+        return await self._spoil(request, name, argument)
 
-    async def _spoil(self, request: Request, fault: Fault) -> Response:
-        if fault.name.startswith("timeout"):
+    async def _spoil(self, request: Request, name: str, argument: str) -> Response:
+        if name.startswith("timeout"):
             await _until_gone(request, self._world.switches.hang_s)
             return Cut()
-        if fault.name.startswith("reset"):
-            return Cut(content=b'{"schemas":["urn:' if fault.name == "reset-after" else b"")
-        if fault.name.startswith("html"):
+        if name.startswith("reset"):
+            return Cut(content=b'{"schemas":["urn:' if name == "reset-after" else b"")
+        if name.startswith("html"):
             return HTMLResponse(PAGE)  # contract 10.1: from a proxy
-        if fault.name == "429":
+        if name == "429":
             return JSONResponse({"errorMessage": "slow down", "status": 429}, 429, headers={"Retry-After": "1"})
-        status = int(fault.argument or "500")
-        return self._refused(Refusal(status, "" if fault.name == "empty" else "server trouble"))
+        return self._refused(Refusal(int(argument), "" if name == "empty" else "server trouble"))
 
-    def _meddle(self, fault: Fault) -> None:
+    def _meddle(self, deed: str, name: str) -> None:
         """Another administrator comes in between (contract 10.12); what the rules refuse him does not happen."""
         with self._world.lock:
             deeds: dict[str, Callable[[], None]] = {
-                "foreign-add": lambda: self._world.add(self._index, [fault.argument]),
-                "foreign-remove": lambda: self._world.remove(self._index, fault.argument),
-                "foreign-delete": lambda: self._world.delete(fault.argument),
+                "foreign-add": lambda: self._world.add(self._index, [name]),
+                "foreign-remove": lambda: self._world.remove(self._index, name),
+                "foreign-delete": lambda: self._world.delete(name),
             }
             try:
-                deeds[fault.name]()
+                deeds[deed]()
             except Refusal as refusal:
-                self._world.record(server=self._index, on=fault.name, name=fault.argument, status=refusal.status)
+                self._world.record(server=self._index, on=deed, name=name, status=refusal.status)
 
     def _decide(self, value: str | None, body: bytes) -> Response:
         """Contract 5. The secret is looked at first, then the request."""
@@ -191,11 +189,6 @@ class Server:
         index = asked.get("server", self._index)
         with self._world.lock:
             return JSONResponse({"accepts": self._world.accepts(index, asked["value"])})
-
-
-def faults_of(orders: dict[str, Any]) -> list[Fault]:
-    """The faults in an order. Raises ValueError."""
-    return [fault_from(each) for each in orders.get("faults", [])]
 
 
 async def _until_gone(request: Request, hang_s: float) -> None:

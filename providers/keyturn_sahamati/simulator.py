@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from keyturn.simulator import Listener, bound_socket
+from keyturn.simulator_faults import Fault, FaultBook
 from keyturn_sahamati.simulator_app import Server
-from keyturn_sahamati.simulator_faults import Fault, FaultBook, fault_from
+from keyturn_sahamati.simulator_faults import RULES
 from keyturn_sahamati.simulator_gate import Gate
 from keyturn_sahamati.simulator_switches import DAY_S
 from keyturn_sahamati.simulator_world import Entity, User, Version, World, made_secret
@@ -51,7 +52,7 @@ class Simulator:
         clock = now or (lambda: datetime.now(UTC).timestamp())
         self._user = User(password=_password(), administers=[ENTITY, NEVER_EXPIRED, NEW_MEMBER])
         self.world = World(clock, _members(clock()), {USER: self._user})
-        self.book = FaultBook()
+        self.book = FaultBook(RULES)
         self._port, self._tls = port, tls
         self._first_value = self.world.entities[ENTITY].versions[0].value
         self._gate = Gate(self._refusal)
@@ -156,7 +157,7 @@ class Simulator:
     def fault(self, on: str, how: str, *, times: int = 1, skip: int = 0) -> None:
         """Spoil the next requests of this kind; see `simulator_faults`."""
         with self.world.lock:
-            self.book.faults.append(Fault(on=on, how=how, times=times, skip=skip))
+            self.book.add(on=on, how=how, times=times, skip=skip)
 
     def switch(self, **changes: Any) -> None:
         """Change how the service is; see `simulator_switches`."""
@@ -188,7 +189,7 @@ class Simulator:
         if set(orders) - set(known) or orders.get("revoke", "user-tokens") != "user-tokens":
             message = f"expected orders: {', '.join(known)}; revoke: user-tokens"
             raise ValueError(message)
-        faults = [fault_from(each) for each in orders.get("faults", [])]
+        faults = [self.book.understood(each) for each in orders.get("faults", [])]
         with self.world.lock:
             self.world.tick()
             expiries = self._expiries(orders.get("expiry", {}))
@@ -199,8 +200,7 @@ class Simulator:
         self, orders: Mapping[str, Any], faults: Sequence[Fault], expiries: Sequence[tuple[Version, float | None]]
     ) -> None:
         if orders.get("clear"):
-            self.book.faults.clear()
-            self.book.hostile(None)
+            self.book.clear()
         self.book.faults.extend(faults)
         if "hostile" in orders:
             self.book.hostile(orders["hostile"])

@@ -12,9 +12,10 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from keyturn.simulator import Way, mangled
+from keyturn.simulator_faults import FaultBook, spoiled
 from keyturn_sahamati.simulator_answers import Reply, error, throttled
 from keyturn_sahamati.simulator_calls import PATHS, Asked, Calls
-from keyturn_sahamati.simulator_faults import FaultBook, spoiled
+from keyturn_sahamati.simulator_faults import RULES
 from keyturn_sahamati.simulator_world import Refusal, World, refused_as
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -90,7 +91,7 @@ class Server:
     async def _serve(self, request: Request, asked: Asked, how: str) -> Response:
         """Serve a request and spoil it, before or after what it does."""
         name, _, argument = how.partition(":")
-        instead = spoiled(how)
+        instead = spoiled(how, RULES)
         if name.startswith("portal-") or name == "token-revoked":
             return self._meddled(asked, how)
         if name == "slow":

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from keyturn_sahamati.simulator_faults import KINDS, check_how
+from keyturn_sahamati.simulator_faults import KINDS, RULES
 
 DAY_S = 86_400.0
 
@@ -90,7 +90,7 @@ class Switches:
 
 def _check(name: str, value: Any, usual: Any) -> None:
     if name == "down_how":
-        check_how(value)
+        RULES.check_how(value)
     elif name in CHOICES and value not in CHOICES[name]:
         message = f"expected {name}: {', '.join(CHOICES[name])}"
         raise ValueError(message)

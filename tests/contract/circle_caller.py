@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import pytest
 
 from keyturn.testing.clock import FakeClock
 from keyturn_circle.simulator import Simulator
@@ -108,23 +109,6 @@ def attempts(sim: Simulator) -> list[tuple[str, int, int | None]]:
 
 
 @contextmanager
-def service() -> Iterator[tuple[Simulator, FakeClock]]:
-    """A running server for the tests of a module, and its clock."""
-    clock = FakeClock()
-    with Simulator(now=clock.now, wait=clock.wait, key_bits=BITS) as running:
-        yield running, clock
-
-
-def as_new(running: Simulator, clock: FakeClock) -> Simulator:
-    """The server for the next test: without faults, limits or a log; rotate and reset can be called."""
-    clock.advance(DAY_S)
-    running.obey({"clear": True, "switches": {**vars(Switches()), "rest": "on", "rate_limit": 0}})
-    assert running.secret
-    running.world.log.clear()
-    return running
-
-
-@contextmanager
 def calling(sim: Simulator, **how: Any) -> Iterator[Caller]:
     """A client, closed afterwards."""
     made = Caller(sim, **how)
@@ -132,8 +116,41 @@ def calling(sim: Simulator, **how: Any) -> Iterator[Caller]:
         yield made
 
 
-@contextmanager
-def unregistered(clock: FakeClock) -> Iterator[Caller]:
+# The fixtures of the simulator's tests, for a module that names them as its own.
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[Simulator, FakeClock]]:
+    """A running server for the tests of a module, and its clock."""
+    clock = FakeClock()
+    with Simulator(now=clock.now, wait=clock.wait, key_bits=BITS) as running:
+        yield running, clock
+
+
+@pytest.fixture
+def clock(shared: tuple[Simulator, FakeClock]) -> FakeClock:
+    return shared[1]
+
+
+@pytest.fixture
+def sim(shared: tuple[Simulator, FakeClock]) -> Simulator:
+    """The server as new: without faults, limits or a log; rotate and reset can be called."""
+    running, clock = shared
+    clock.advance(DAY_S)
+    running.obey({"clear": True, "switches": {**vars(Switches()), "rest": "on", "rate_limit": 0}})
+    assert running.secret
+    running.world.log.clear()
+    return running
+
+
+@pytest.fixture
+def caller(sim: Simulator) -> Iterator[Caller]:
+    with calling(sim) as made:
+        yield made
+
+
+@pytest.fixture
+def fresh(clock: FakeClock) -> Iterator[Caller]:
     """A client of an entity without a secret."""
     with (
         Simulator(now=clock.now, wait=clock.wait, key_bits=BITS, registered=False) as running,

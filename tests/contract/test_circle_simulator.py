@@ -6,7 +6,7 @@ import base64
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 
+from contract import circle_caller
 from contract.circle_caller import (
     BITS,
     BROKEN,
@@ -24,14 +25,10 @@ from contract.circle_caller import (
     W3S,
     WRONG,
     Caller,
-    as_new,
-    calling,
     commits,
     file_of,
     made_up,
-    service,
     told,
-    unregistered,
     uuid4,
 )
 from keyturn.api import Secret
@@ -42,33 +39,8 @@ from keyturn_circle.simulator_answers import Refusal
 from keyturn_circle.simulator_faults import KINDS, MUTATING
 from keyturn_circle.simulator_switches import CHOICES, SECRET_PATH
 
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[Simulator, FakeClock]]:
-    with service() as both:
-        yield both
-
-
-@pytest.fixture
-def clock(shared: tuple[Simulator, FakeClock]) -> FakeClock:
-    return shared[1]
-
-
-@pytest.fixture
-def sim(shared: tuple[Simulator, FakeClock]) -> Simulator:
-    return as_new(*shared)
-
-
-@pytest.fixture
-def caller(sim: Simulator) -> Iterator[Caller]:
-    with calling(sim) as made:
-        yield made
-
-
-@pytest.fixture
-def fresh(clock: FakeClock) -> Iterator[Caller]:
-    with unregistered(clock) as made:
-        yield made
+shared, clock, sim = circle_caller.shared, circle_caller.clock, circle_caller.sim
+caller, fresh = circle_caller.caller, circle_caller.fresh
 
 
 # Calls

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from contract import circle_caller
 from contract.circle_caller import (
     BITS,
     BROKEN,
@@ -20,45 +21,16 @@ from contract.circle_caller import (
     NEW,
     WRONG,
     Caller,
-    as_new,
-    calling,
     commits,
     made_up,
-    service,
-    unregistered,
 )
 from contract.pingauthorize_kit import until
 from keyturn.testing.clock import FakeClock
 from keyturn_circle.simulator import SECRET, Simulator, simulator
 from keyturn_circle.simulator_faults import HOSTILE, HOWS, KINDS
 
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[Simulator, FakeClock]]:
-    with service() as both:
-        yield both
-
-
-@pytest.fixture
-def clock(shared: tuple[Simulator, FakeClock]) -> FakeClock:
-    return shared[1]
-
-
-@pytest.fixture
-def sim(shared: tuple[Simulator, FakeClock]) -> Simulator:
-    return as_new(*shared)
-
-
-@pytest.fixture
-def caller(sim: Simulator) -> Iterator[Caller]:
-    with calling(sim) as made:
-        yield made
-
-
-@pytest.fixture
-def fresh(clock: FakeClock) -> Iterator[Caller]:
-    with unregistered(clock) as made:
-        yield made
+shared, clock, sim = circle_caller.shared, circle_caller.clock, circle_caller.sim
+caller, fresh = circle_caller.caller, circle_caller.fresh
 
 
 # The Console, as a browser has it (contract 2.3, 2.4, 8.9)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
 
+from contract import circle_caller
 from contract.circle_caller import (
     BROKEN,
     GOOD,
@@ -16,15 +16,11 @@ from contract.circle_caller import (
     W3S,
     WRONG,
     Caller,
-    as_new,
     attempts,
-    calling,
     commits,
     file_of,
     made_up,
-    service,
     told,
-    unregistered,
     uuid4,
 )
 from keyturn.testing.clock import FakeClock
@@ -33,33 +29,8 @@ from keyturn_circle.simulator_answers import ERRORS, Refusal
 from keyturn_circle.simulator_faults import ANSWERS, KINDS, MUTATING
 from keyturn_circle.simulator_switches import CHOICES
 
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[Simulator, FakeClock]]:
-    with service() as both:
-        yield both
-
-
-@pytest.fixture
-def clock(shared: tuple[Simulator, FakeClock]) -> FakeClock:
-    return shared[1]
-
-
-@pytest.fixture
-def sim(shared: tuple[Simulator, FakeClock]) -> Simulator:
-    return as_new(*shared)
-
-
-@pytest.fixture
-def caller(sim: Simulator) -> Iterator[Caller]:
-    with calling(sim) as made:
-        yield made
-
-
-@pytest.fixture
-def fresh(clock: FakeClock) -> Iterator[Caller]:
-    with unregistered(clock) as made:
-        yield made
+shared, clock, sim = circle_caller.shared, circle_caller.clock, circle_caller.sim
+caller, fresh = circle_caller.caller, circle_caller.fresh
 
 
 # Transport and answers (contract 8.10 to 8.12)

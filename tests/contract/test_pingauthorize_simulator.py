@@ -125,6 +125,9 @@ def test_another_process_gives_orders_and_reads_state_without_values(sim: Simula
         {"switches": {"server_down": [0]}},
         {"faults": [{"on": "read", "how": "explode"}]},
         {"faults": [{"on": "read", "how": "html", "when": "now"}]},
+        {"faults": [{"on": "read", "how": "html", "server": "1"}]},
+        {"faults": [{"on": "read", "how": "late"}]},
+        {"faults": [{"on": "read", "how": "503"}]},
     ],
 )
 def test_an_order_that_is_not_understood_is_refused(http: httpx.Client, orders: dict[str, Any]) -> None:
@@ -138,8 +141,7 @@ def test_the_same_seed_gives_the_same_trouble() -> None:
 def _trouble(seed: int) -> list[str]:
     book = Simulator().book
     book.hostile(seed)
-    faults = [book.next_for("read", 0) for _ in range(100)]
-    return [fault.how if fault else "" for fault in faults]
+    return [book.next_for("read", 0) for _ in range(100)]
 
 
 def test_a_simulator_from_text_options_is_ready_for_a_configuration(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,43 @@ class Ran:
         found = json.loads(self.out)
         assert isinstance(found, dict)
         return found
+
+
+def here(
+    *argv: str,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    stdin: str = "",
+    wiring: Wiring | None = None,
+) -> Ran:
+    """The program to its end, in this process, which is ten times faster than a child; one at a time.
+
+    In a folder, and with an environment without what would change its mind.
+    """
+    out, err, before = io.StringIO(), io.StringIO(), sys.stdin
+    sys.stdin = io.TextIOWrapper(io.BytesIO(stdin.encode()))
+    try:
+        with chdir(folder or Path()), knowing(environment or {}), redirect_stdout(out), redirect_stderr(err):
+            main(argv, wiring=wiring)
+    except SystemExit as end:
+        return Ran(code=int(end.code or 0), out=out.getvalue(), err=err.getvalue())
+    finally:
+        sys.stdin = before
+
+
+@contextmanager
+def knowing(variables: Mapping[str, str]) -> Iterator[None]:
+    """With these variables in the environment, and none that would change the program's mind."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(("KEYTURN_", "NO_COLOR")):
+            del os.environ[name]
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @dataclass
@@ -93,15 +130,7 @@ class Folder:
 
     def keyturn(self, *argv: str, stdin: str = "", wiring: Wiring | None = None) -> Ran:
         """The program to its end, in this process and on the member's clock."""
-        out, err, before = io.StringIO(), io.StringIO(), sys.stdin
-        sys.stdin = io.TextIOWrapper(io.BytesIO(stdin.encode()))
-        try:
-            with redirect_stdout(out), redirect_stderr(err):
-                main(["--config", str(self.config), *argv], wiring=wiring or Wiring(clock=self.clock))
-        except SystemExit as end:
-            ran = Ran(code=int(end.code or 0), out=out.getvalue(), err=err.getvalue())
-        finally:
-            sys.stdin = before
+        ran = here("--config", str(self.config), *argv, stdin=stdin, wiring=wiring or Wiring(clock=self.clock))
         self.said += [*argv, ran.said]
         return ran
 

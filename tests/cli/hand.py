@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-from member.member import ENTITY, TOKEN
+import pytest
+
+from member.member import ENTITY, TOKEN, Member, member
 from program import Folder, write_private
 
 Change = Callable[[dict[str, Any]], object]
 
 ACCOUNT, SECRET, DERIVED = "providers.sahamati", f"secrets.{ENTITY}", f"secrets.{TOKEN}"
+FORCED = ("--force", "--reason", "test", "--yes")
+ROTATE = ("rotate", ENTITY, *FORCED)
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Iterator[Member]:
+    """A member that manages its entity secret; for a module that names it as its own."""
+    with member(tmp_path / "member", secrets={TOKEN: None}) as built:
+        built.begin()
+        yield built
 
 
 def configured(one: Folder, change: Change) -> None:

@@ -1,4 +1,4 @@
-"""A small real estate in a folder: a simulated PingAuthorize cluster, a file sink, the program as a child process."""
+"""A small real estate in a folder: a simulated PingAuthorize cluster, a file sink, and the program."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,30 +19,15 @@ from keyturn.clock import SystemClock
 from keyturn.escrow import new_identity
 from keyturn.journal import JournalSettings, make_journal
 from keyturn_pingauthorize.simulator import SECRET, Simulator
+from program import Ran, here
 
 PROGRAM = [sys.executable, "-c", "from keyturn.cli import main; main()"]
 CLOCK = SystemClock()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ran:
-    """How the program ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """The one document on stdout."""
-        found = json.loads(self.out)
-        assert isinstance(found, dict)
-        return found
-
-
 @dataclass
 class Rig:
-    """The estate. `write` changes its configuration; `run` starts the program in its folder."""
+    """The estate. `write` changes its configuration; `run` is the program in its folder, `apart` as a child."""
 
     folder: Path
     sim: Simulator
@@ -99,14 +84,13 @@ class Rig:
             **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **popen},
         )
 
-    def run(self, *args: str, stdin: str | None = None, env: Mapping[str, str] | None = None) -> Ran:
-        """The program, to its end."""
-        with self.start(*args, env=env, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL) as child:
-            try:
-                out, err = child.communicate(stdin, timeout=60)
-            finally:
-                child.kill()
-        return Ran(code=child.returncode, out=out, err=err)
+    def run(self, *args: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Ran:
+        """The program, to its end, in this process."""
+        return here(*args, folder=self.folder, environment={**self.sim.environment, **(env or {})}, stdin=stdin)
+
+    def apart(self, *args: str, stdin: str = "") -> Ran:
+        """The program, to its end, as a child."""
+        return apart(self.folder, *args, environment=self.sim.environment, stdin=stdin)
 
     def adopt(self) -> None:
         """Take the vendor's first value over as version 1."""
@@ -116,6 +100,27 @@ class Rig:
     def files(self) -> list[Path]:
         """Every file of the estate but for the sink's own."""
         return [path for path in self.folder.rglob("*") if path.is_file() and "custody" not in path.parts]
+
+
+def apart(
+    folder: Path,
+    *args: str,
+    program: Sequence[str] = PROGRAM,
+    environment: Mapping[str, str] | None = None,
+    stdin: str = "",
+) -> Ran:
+    """The program in a folder, to its end, as a child."""
+    done = subprocess.run(
+        [*program, *args],
+        cwd=folder,
+        env={**_clean(), **(environment or {})},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return Ran(code=done.returncode, out=done.stdout, err=done.stderr)
 
 
 def _clean() -> dict[str, str]:

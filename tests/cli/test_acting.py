@@ -1,4 +1,4 @@
-"""The acting commands, as an operator types them: the real program, a simulated vendor, real files."""
+"""The acting commands, as an operator types them: the program, a simulated vendor, real files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.rig import CLOCK, Ran, Rig, estate, normal
+from cli.rig import CLOCK, Rig, estate, normal
 from keyturn.engine.effects.runner import runner_id
 from keyturn.journal import JournalSettings, open_journal
 from keyturn_pingauthorize.simulator import SECRET
+from program import Ran
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
 UPDATE = "KEYTURN_UPDATE_TRANSCRIPTS"
@@ -43,8 +44,12 @@ def transcript(name: str, rig: Rig, *steps: tuple[str, Ran]) -> None:
     assert text == path.read_text()
 
 
-def typed(rig: Rig, command: str, **more: str) -> tuple[str, Ran]:
-    return f"keyturn {command}", rig.run(*command.split(), **more)  # type: ignore[arg-type]
+def typed(rig: Rig, command: str) -> tuple[str, Ran]:
+    return f"keyturn {command}", rig.run(*command.split())
+
+
+def apart(rig: Rig, command: str, stdin: str = "") -> tuple[str, Ran]:
+    return f"keyturn {command}", rig.apart(*command.split(), stdin=stdin)
 
 
 def next_of(ran: Ran) -> str:
@@ -66,8 +71,8 @@ def test_what_an_operator_reads_from_adoption_to_the_dead_old_version(rig: Rig) 
     transcript(
         "adopt-and-rotate",
         rig,
-        typed(rig, f"adopt {SECRET} --from-stdin --handle {rig.handle}", stdin=rig.initial),
-        typed(rig, f"rotate {SECRET} --yes"),
+        apart(rig, f"adopt {SECRET} --from-stdin --handle {rig.handle}", stdin=rig.initial),
+        apart(rig, f"rotate {SECRET} --yes"),
     )
     assert rig.sim.accepts(rig.sim.urls[0], rig.served)
     assert not rig.sim.accepts(rig.sim.urls[0], rig.initial)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli.rig import CLOCK, PROGRAM, Ran, Rig, estate
+from cli.rig import CLOCK, PROGRAM, Rig, estate
 from keyturn.api import Bundle, Waiting
 from keyturn.cli.acting.attend import show
 from keyturn.cli.app import Session
@@ -22,6 +22,7 @@ from keyturn.testing.clock import FakeClock
 from keyturn_circle.simulator import SECRET as ENTITY
 from keyturn_circle.simulator import Simulator
 from keyturn_pingauthorize.simulator import SECRET
+from program import Ran, here
 
 TEXT = "in the console: 1. open the dialog; 2. paste both, each whole; 3. confirm. Tell nobody"
 PAIR = Bundle({"current_ciphertext": "AAAA", "new_ciphertext": "BBBB"})
@@ -105,24 +106,19 @@ class Wallets:
         path.write_text(yaml.safe_dump(whole))
         path.chmod(0o600)
 
-    def start(self, *args: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    def start(self, *args: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [*PROGRAM, *args],
             cwd=self.folder,
             env={**os.environ, **self.sim.environment},
             text=True,
-            stdin=stdin,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
 
-    def run(self, *args: str, stdin: str | None = None) -> Ran:
-        with self.start(*args, stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE) as child:
-            try:
-                out, err = child.communicate(stdin, timeout=60)
-            finally:
-                child.kill()
-        return Ran(code=child.returncode, out=out, err=err)
+    def run(self, *args: str, stdin: str = "") -> Ran:
+        return here(*args, folder=self.folder, environment=self.sim.environment, stdin=stdin)
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def same_place(config: dict[str, Any]) -> None:
 def test_a_wrong_configuration_is_named_with_file_line_and_column(
     tmp_path: Path, change: Change, code: str, says: str
 ) -> None:
-    with town(tmp_path / "town") as one:
+    with town(tmp_path / "town", child=False) as one:
         one.adopt()
         changed(one, change)
         said = refused(one, "config-invalid", 2, says=says)
@@ -99,14 +99,14 @@ def test_a_wrong_configuration_is_named_with_file_line_and_column(
 
 
 def test_a_duplicate_key_is_named(tmp_path: Path) -> None:
-    with town(tmp_path / "town") as one:
+    with town(tmp_path / "town", child=False) as one:
         one.adopt()
         write_private(one.config, one.config.read_text().replace('"keyturn": 1,', '"keyturn": 1, "keyturn": 1,'))
         refused(one, "config-invalid", 2, says="keyturn")
 
 
 def test_a_reference_that_does_not_resolve_is_named_without_its_value(tmp_path: Path) -> None:
-    with town(tmp_path / "town", account={"password": "env:KEYTURN_NO_SUCH_VARIABLE"}) as one:
+    with town(tmp_path / "town", child=False, account={"password": "env:KEYTURN_NO_SUCH_VARIABLE"}) as one:
         done = one.keyturn("adopt", SECRET, "--from-sink", "gateway", "--handle", FIRST)
         assert done.returncode in (2, 3), done.stderr
         assert "env:KEYTURN_NO_SUCH_VARIABLE" in done.stderr
@@ -137,7 +137,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 def test_a_certificate_that_does_not_verify_is_refused_and_never_trusted(tmp_path: Path) -> None:
-    with town(tmp_path / "town") as one, Simulator(servers=2, tls=certificate(tmp_path / "tls")) as tls:
+    with town(tmp_path / "town", child=False) as one, Simulator(servers=2, tls=certificate(tmp_path / "tls")) as tls:
         one.adopt()
         changed(one, lambda config: config["providers"]["paz"].update(servers=tls.urls))
         refused(one, "tls-unverified", 3, says="certificate")
@@ -145,14 +145,14 @@ def test_a_certificate_that_does_not_verify_is_refused_and_never_trusted(tmp_pat
 
 
 def test_html_for_json_is_named(tmp_path: Path) -> None:
-    with town(tmp_path / "town") as one:
+    with town(tmp_path / "town", child=False) as one:
         one.adopt()
         one.sim.fault("read", "html", times=99)
         refused(one, "not-json", 3)
 
 
 def test_a_missing_journal_is_an_error_and_never_nothing_due(tmp_path: Path) -> None:
-    with town(tmp_path / "town") as one:
+    with town(tmp_path / "town", child=False) as one:
         one.adopt()
         changed(one, lambda config: config["journal"].update(path="state/elsewhere.db"))
         for argv in (("run",), ("status",), ("rotate", SECRET, "--yes")):
@@ -164,7 +164,7 @@ def test_a_missing_journal_is_an_error_and_never_nothing_due(tmp_path: Path) -> 
 
 
 def test_a_journal_from_a_newer_version_is_left_alone(tmp_path: Path) -> None:
-    with town(tmp_path / "town") as one:
+    with town(tmp_path / "town", child=False) as one:
         one.adopt()
         database = sqlite3.connect(str(one.settings.path))
         (table,) = [
@@ -181,7 +181,7 @@ def test_a_journal_from_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_journal_that_another_process_holds_is_named_and_nothing_is_lost(tmp_path: Path) -> None:
-    with town(tmp_path / "town") as one:
+    with town(tmp_path / "town", child=False) as one:
         one.adopt()
         holder = sqlite3.connect(str(one.settings.path), isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
@@ -193,7 +193,7 @@ def test_a_journal_that_another_process_holds_is_named_and_nothing_is_lost(tmp_p
 
 
 def test_a_full_disk_is_named_and_nothing_was_asked_of_the_vendor(tmp_path: Path) -> None:
-    with town(tmp_path / "town") as one:
+    with town(tmp_path / "town", child=False) as one:
         one.adopt()
         size = one.settings.path.stat().st_size if one.settings.path else 0
         done = subprocess.run(
@@ -211,7 +211,7 @@ def test_a_full_disk_is_named_and_nothing_was_asked_of_the_vendor(tmp_path: Path
 
 
 def test_a_clock_that_went_backwards_is_refused(tmp_path: Path) -> None:
-    with town(tmp_path / "town") as one:
+    with town(tmp_path / "town", child=False) as one:
         one.adopt()
         database = sqlite3.connect(str(one.settings.path))
         columns = database.execute(
@@ -228,7 +228,7 @@ def test_a_clock_that_went_backwards_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_loose_configuration_file_is_not_read(tmp_path: Path) -> None:
-    with town(tmp_path / "town") as one:
+    with town(tmp_path / "town", child=False) as one:
         one.adopt()
         one.config.chmod(0o666)
         refused(one, "config-mode", 2)

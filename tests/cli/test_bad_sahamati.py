@@ -6,25 +6,19 @@ Each trouble comes with what its text tells the operator to do; afterwards the s
 from __future__ import annotations
 
 import json
-import re
-import shlex
-import signal
 import sqlite3
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cli.hand import ACCOUNT, configured, put
-from keyturn.clock import SystemClock
-from keyturn_vault.simulator_process import poll
-from member.member import DAY_S, ENTITY, HOUR_S, TOKEN, Member, member, write_private
+from cli import hand
+from cli.hand import ACCOUNT, FORCED, ROTATE, configured, put
+from cli.trouble import Trouble, next_step, unchanged
+from member.member import ENTITY, HOUR_S, TOKEN, Member, member, write_private
 
 Act = Callable[[Member], object]
-FORCED = ("--force", "--reason", "test", "--yes")
-ROTATE = ("rotate", ENTITY, *FORCED)
 
 
 # The vendor, its network, its users
@@ -65,21 +59,6 @@ def source_gone(one: Member) -> None:
     database.execute("DELETE FROM sealed")
     database.commit()
     database.close()
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """What makes a rotation impossible; `do` is what the text says."""
-
-    name: str
-    arise: Act
-    code: str
-    says: str
-    todo: str
-    do: Act
-
-    def __str__(self) -> str:
-        return self.name
 
 
 ALLOWED = account_is(local_address="127.0.0.2")
@@ -197,26 +176,16 @@ TROUBLES = (
 )
 
 
-@pytest.fixture
-def one(tmp_path: Path) -> Iterator[Member]:
-    with member(tmp_path / "member", secrets={TOKEN: None}) as built:
-        built.begin()
-        yield built
+one = hand.one
 
 
-def nothing_changed(one: Member, act: Callable[[], object]) -> None:
-    """Neither the vendor, nor the sink, nor the journal."""
-    files = one.folder / "served/entity.json"
-
-    def seen() -> object:
-        return len(one.resets), [(event.type, event.data) for event in one.events()], files.exists() and one.served()
-
-    before = seen()
-    act()
-    assert seen() == before
+def seen(one: Member) -> object:
+    """The vendor, the sink, the journal."""
+    served = (one.folder / "served/entity.json").exists() and one.served()
+    return len(one.resets), [(event.type, event.data) for event in one.events()], served
 
 
-def slow(trouble: Trouble) -> Any:
+def slow(trouble: Trouble[Member]) -> Any:
     """A time-out takes its real time."""
     marks = [pytest.mark.sweep] if trouble.name.endswith("by timeout") else []
     return pytest.param(trouble, id=trouble.name, marks=marks)
@@ -224,20 +193,16 @@ def slow(trouble: Trouble) -> Any:
 
 @pytest.mark.parametrize("trouble", [slow(one) for one in TROUBLES])
 def test_what_refuses_a_rotation_is_told_and_once_its_next_step_is_done_it_rotates(
-    one: Member, trouble: Trouble
+    one: Member, trouble: Trouble[Member]
 ) -> None:
     trouble.arise(one)
 
     def refused() -> None:
-        ran = one.keyturn(*ROTATE)
-        assert ran.code == 3, ran.said
-        assert "refused, nothing was changed" in ran.out
-        assert re.search(rf"error\[{trouble.code}\]: .*{re.escape(trouble.says)}", ran.err), ran.err
-        assert re.search(rf"where: {ENTITY}\n +next: .*{re.escape(trouble.todo)}", ran.err), ran.err
+        trouble.is_told(one.keyturn(*ROTATE), ENTITY)
         error = one.keyturn(*ROTATE, "--json").json["error"]
         assert (error["code"], error["place"], error["exit_code"]) == (trouble.code, ENTITY, 3)
 
-    nothing_changed(one, refused)
+    unchanged(lambda: seen(one), refused)
     trouble.do(one)
     one.well(*ROTATE)
     assert one.accepted()
@@ -255,18 +220,12 @@ def test_first_is_refused_over_a_secret_that_is_there_and_adoption_is_the_way(tm
         ran = one.keyturn("rotate", ENTITY, "--first", "--yes")
         assert (ran.code, "[vendor-has-one]" in ran.err) == (3, True)
         assert "current: none yet" in ran.out
-        follow(one, ran.err)
+        one.well(*next_step(ran.err))
         managed = one.keyturn("rotate", ENTITY, "--first", *FORCED)
         assert (managed.code, "[not-first]" in managed.err) == (3, True)
         assert one.resets == []
-        follow(one, managed.err, *FORCED)
+        one.well(*next_step(managed.err), *FORCED)
         assert len(one.resets) == 1
-
-
-def follow(one: Member, said: str, *more: str) -> None:
-    """Type the command that the text ends with, with a reason where it wants one."""
-    (command,) = re.findall(r"next: keyturn ([^;\n]*?)(?:;.*|, or .*)?$", said, re.MULTILINE)
-    one.well(*shlex.split(command.replace("TEXT", "told")), *more)
 
 
 VALUES = {
@@ -294,7 +253,7 @@ def test_a_value_from_stdin_that_is_not_the_vendors_is_refused_and_never_said(tm
         one.well("adopt", ENTITY, "--from-stdin", stdin=json.dumps(one.sim.current()))
         over = one.keyturn("adopt", ENTITY, "--from-stdin", stdin="wrong")
         assert (over.code, "[vendor-differs]" in over.err) == (3, True)
-        follow(one, over.err)
+        one.well(*next_step(over.err))
         assert one.accepted()
 
 
@@ -323,8 +282,8 @@ def test_a_token_without_its_source_is_refused_and_the_steps_that_are_told_lead_
         first = one.keyturn("rotate", TOKEN, "--first", "--yes")
         assert (first.code, "[source-missing]" in first.err) == (3, True)
         assert one.events(TOKEN) == []
-        follow(one, first.err)
-        follow(one, ran.err, "--yes")
+        one.well(*next_step(first.err))
+        one.well(*next_step(ran.err), "--yes")
         assert one.accepted(TOKEN)
 
 
@@ -370,162 +329,9 @@ def test_a_token_whose_source_was_lost_comes_back_with_the_source(tmp_path: Path
         assert (ran.code, "[source-missing]" in ran.err) == (3, True), ran.said
         refused = one.keyturn("repair", ENTITY)
         assert (refused.code, "[current-value-unknown]" in refused.err) == (3, True)
-        follow(one, refused.err, "--yes")
+        one.well(*next_step(refused.err), "--yes")
         one.well("rotate", TOKEN, "--yes")
         assert one.accepted(TOKEN)
-
-
-# Commands in each state
-
-
-COMMANDS = {
-    "resume": ("resume", ENTITY),
-    "abandon": ("abandon", ENTITY, "--reason", "test"),
-    "rollback": ("rollback", ENTITY, "--reason", "test"),
-    "end-hold": ("hold", ENTITY, "--end", "--reason", "test"),
-    "current-dead": ("rotate", ENTITY, "--current-dead", "--reason", "test", "--yes"),
-    "compromised": ("rotate", ENTITY, "--compromised", "--reason", "test", "--yes"),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class At:
-    """A state of a rotation, and by command: the exit code, what is said, and the resets since the beginning."""
-
-    name: str
-    reach: Act
-    answers: dict[str, tuple[int, str, int]]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-def rotated_with_grace(one: Member) -> None:
-    one.sim.switch(grace_s=5 * DAY_S, grace_message=True)
-    one.well(*ROTATE)
-
-
-def in_doubt(one: Member) -> None:
-    """The reset took effect, its answer was lost, and the vendor is down since."""
-    one.sim.fault("reset", "reset-after")
-    one.sim.switch(down="after-reset")
-    left = one.keyturn(*ROTATE)
-    assert (left.code, f"next: keyturn resume {ENTITY}" in left.out) == (6, True), left.said
-
-
-IN_FLIGHT = "[rotation-in-flight]"
-STATES = (
-    At(
-        name="nothing in flight",
-        reach=lambda _: None,
-        answers={
-            "resume": (0, "nothing is in flight", 0),
-            "abandon": (0, "nothing is in flight", 0),
-            "rollback": (3, "[no-rollback]", 0),
-            "end-hold": (3, "[no-hold]: no hold of ours runs: nothing is in flight", 0),
-            "current-dead": (0, "done", 1),
-            "compromised": (0, "done", 1),
-        },
-    ),
-    At(
-        name="in doubt",
-        reach=in_doubt,
-        answers={
-            "resume": (6, "the vendor does not show what became of it", 1),
-            "abandon": (6, "the vendor does not show what became of it", 1),
-            "rollback": (3, IN_FLIGHT, 1),
-            "end-hold": (3, "no hold of ours runs: issue was sent and the vendor does not show", 1),
-            "current-dead": (3, IN_FLIGHT, 1),
-            "compromised": (3, IN_FLIGHT, 1),
-        },
-    ),
-    At(
-        name="in the grace of the old one",
-        reach=rotated_with_grace,
-        answers={
-            "resume": (0, "version 1 is still accepted by the vendor", 1),
-            "abandon": (0, "the new version stays", 1),
-            "rollback": (3, "the vendor has replaced version 1 and can not make it current again", 1),
-            "end-hold": (3, "no hold of ours runs: version 1 is still accepted by the vendor", 1),
-            "current-dead": (0, "holding", 2),
-            "compromised": (0, "the compromised version 1 still works", 2),
-        },
-    ),
-)
-
-
-@pytest.mark.parametrize("state", STATES, ids=str)
-@pytest.mark.parametrize("name", COMMANDS)
-def test_in_each_state_each_command_says_what_is_true_and_never_ends_what_consumers_read(
-    one: Member, state: At, name: str
-) -> None:
-    state.reach(one)
-    exit_code, says, resets = state.answers[name]
-    ran = one.keyturn(*COMMANDS[name])
-    assert (ran.code, says in ran.said) == (exit_code, True), ran.said
-    assert len(one.resets) == resets
-    assert re.search(r"current: version \d", ran.out)
-    one.sim.switch(down="")
-    for days in (0, 6):
-        one.clock.advance(days * DAY_S)
-        ran = one.keyturn("run")
-        assert ran.code == (8 if "compromised, and still accepted" in ran.said else 0), ran.said
-        assert one.accepted()
-    assert len(one.resets) == resets
-    assert one.well("status", "--json").json["secrets"][0]["status"] == "current"
-
-
-def test_what_needs_a_reason_says_so_before_anything_is_asked(one: Member) -> None:
-    asked = len(one.sim.log)
-    for option in ("--current-dead", "--compromised", "--force"):
-        ran = one.keyturn("rotate", ENTITY, option, "--yes")
-        assert (ran.code, "[reason-needed]" in ran.err) == (2, True)
-        assert f"{option} needs a reason" in ran.err
-        assert "add --reason TEXT" in ran.err
-    assert len(one.sim.log) == asked
-
-
-# Expired, paused, abandoned
-
-
-def expiring(one: Member) -> None:
-    one.configure({ENTITY: {"rotate": {"before_expiry": "20d"}}})
-    one.clock.advance(75 * DAY_S)
-
-
-def test_a_secret_that_is_due_while_it_is_paused_says_how_the_pause_ends(one: Member) -> None:
-    one.well("pause", ENTITY, "--until", "100d", "--reason", "audit")
-    expiring(one)
-    follow(one, one.well("status").out, "--reason", "over")
-    assert f"next: keyturn run {ENTITY}" in one.well("status").out
-
-
-def test_a_run_over_an_expired_secret_says_one_next_step_and_it_works(one: Member) -> None:
-    expiring(one)
-    one.clock.advance(30 * DAY_S)
-    for _ in range(2):
-        ran = one.keyturn("run")
-        assert ran.code in (3, 8)
-        assert ran.said.count("  next: keyturn") == 1, ran.said
-        (told,) = one.keyturn("run", "--json").json["attention"][-1:]
-        assert f"next: {told['next']}\n" in ran.said
-    follow(one, ran.said, "--yes")
-    assert one.accepted()
-    assert one.keyturn("run").code == 0
-
-
-def test_after_an_abandoned_rotation_the_old_version_is_owed_a_proof_and_then_nothing_is_waited_for(
-    one: Member,
-) -> None:
-    rotated_with_grace(one)
-    one.well("abandon", ENTITY, "--reason", "test")
-    one.well("run")
-    said = one.well("status").out
-    assert ("owed     prove version 1" in said, "waiting  prove: version 1" in said) == (True, True), said
-    one.clock.advance(6 * DAY_S)
-    one.well("run")
-    said = one.well("status").out
-    assert ("owed" in said, "waiting" in said) == (False, False), said
 
 
 def test_a_token_that_its_refused_source_kept_from_being_made_names_the_source_to_look_at(tmp_path: Path) -> None:
@@ -554,51 +360,3 @@ def test_the_plan_of_a_reset_says_what_it_ends_and_what_it_renews_before(tmp_pat
         assert "outage   none for what was derived before, which lives for 24 hours at most; the old version" in said
         bare = one.well("plan", TOKEN).out
         assert ("bridge   " in bare, "outage   none\n" in bare) == (False, True)
-
-
-# Ctrl-C, in the real program
-
-
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[Member]:
-    """A member on the machine's own clock."""
-    with member(tmp_path / "member", clock=SystemClock(), secrets={TOKEN: None}) as built:
-        built.begin()
-        yield built
-
-
-def test_ctrl_c_after_a_lost_reset_is_heard_and_a_second_one_ends_at_once_and_loses_nothing(live: Member) -> None:
-    live.sim.fault("reset", "reset-after")
-    live.sim.fault("read", "500:empty", skip=2, times=1_000)
-    process = live.start(*ROTATE)
-    try:
-        poll(lambda: len(live.resets) == 1, "no reset was sent", 20)
-        process.send_signal(signal.SIGINT)
-        assert process.stderr
-        lines = iter(process.stderr.readline, "")
-        assert any("stopping after the running step; once more to stop at once" in line for line in lines)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 6
-    finally:
-        process.kill()
-        process.communicate()
-    live.sim.obey({"clear": True})
-    poll(lambda: live.keyturn("run").code == 0, "the next run does not take it up", 90)
-    assert live.accepted()
-    assert len(live.resets) == 1
-
-
-def test_ctrl_c_while_the_grace_runs_ends_the_watch_and_changes_nothing(live: Member) -> None:
-    rotated_with_grace(live)
-    process = live.start("run", "--watch")
-    try:
-        assert process.stdout
-        assert "holding or waiting" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
-    finally:
-        process.kill()
-        process.communicate()
-    assert "Traceback" not in out + err
-    assert live.accepted()
-    assert len(live.resets) == 1

@@ -11,10 +11,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from cli.rig import PROGRAM, Ran, estate
-from cli.test_looking import KONG, adopt, run
+from cli.rig import PROGRAM, estate
+from cli.test_looking import KONG, adopt
 from keyturn.cli.app import COMMANDS
 from keyturn_pingauthorize.simulator import SECRET
+from program import Ran
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text()) for path in (Path(__file__).parent / "schemas").glob("*.json")
@@ -81,7 +82,7 @@ def test_every_document_in_the_life_of_a_secret_is_as_its_schema_says(tmp_path: 
         for name, typed in LIFE:
             if name == "adopt":
                 adopt(rig)
-            document = silent(run(rig, *typed.split(), "--json"))
+            document = silent(rig.run(*typed.split(), "--json"))
             conforms(name, document)
             assert rig.initial not in json.dumps(document)
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from cli.rig import Ran, Rig, estate
-from cli.test_looking import adopt, only, run
+from cli.rig import Rig, estate
+from cli.test_looking import adopt, only
 from keyturn_pingauthorize.simulator import SECRET
+from program import Ran
 
 GOOD: dict[str, Any] = {"kind": "file", "folder": "second"}
 BAD = {**GOOD, "group": "no-such-group", "file_mode": "0640"}
@@ -42,48 +43,48 @@ def said(ran: Ran) -> list[tuple[str, Any, Any, Any]]:
 
 def test_a_place_whose_promote_failed_is_behind_and_says_why_until_a_run_has_mended_it(two: Rig) -> None:
     second(two, BAD)
-    assert run(two, "rotate", SECRET, "--yes").code == 6
-    ((_, *first), (_, serves, state, why)) = said(run(two, "status", "--json"))
+    assert two.run("rotate", SECRET, "--yes").code == 6
+    ((_, *first), (_, serves, state, why)) = said(two.run("status", "--json"))
     assert first == [2, "published", None]
     assert (serves, state) == (1, "failed")
     assert WHY in why
-    text = run(two, "status").out
+    text = two.run("status").out
     assert "custody/sideband.json: version 2, as published\n" in text
     assert f"second/sideband.json: version 1, as published; behind: {why}\n" in text
     second(two, GOOD)
-    assert run(two, "run").code == 0
-    assert said(run(two, "status", "--json")) == [("custody", 2, "published", None), ("second", 2, "published", None)]
+    assert two.run("run").code == 0
+    assert said(two.run("status", "--json")) == [("custody", 2, "published", None), ("second", 2, "published", None)]
 
 
 def test_a_failed_place_that_is_repaired_alone_is_published(two: Rig) -> None:
     second(two, BAD)
-    assert run(two, "rotate", SECRET, "--yes").code == 6
+    assert two.run("rotate", SECRET, "--yes").code == 6
     second(two, GOOD)
-    assert run(two, "repair", SECRET, "--sink", "second").code == 0
-    assert said(run(two, "status", "--json"))[1] == ("second", 2, "published", None)
+    assert two.run("repair", SECRET, "--sink", "second").code == 0
+    assert said(two.run("status", "--json"))[1] == ("second", 2, "published", None)
 
 
 def test_a_place_that_the_rotation_does_not_know_is_behind_until_it_is_repaired(two: Rig) -> None:
-    assert run(two, "rotate", SECRET, "--yes").code == 0
+    assert two.run("rotate", SECRET, "--yes").code == 0
     places = [{"to": "custody", "path": "sideband.json"}, {"to": "second", "path": "another.json"}]
     two.write(sinks=places)
-    assert said(run(two, "status", "--json"))[1] == ("second", None, "behind", None)
-    assert "another.json: not published yet\n" in run(two, "status").out
-    assert run(two, "repair", SECRET).code == 0
-    assert said(run(two, "status", "--json"))[1] == ("second", 2, "published", None)
+    assert said(two.run("status", "--json"))[1] == ("second", None, "behind", None)
+    assert "another.json: not published yet\n" in two.run("status").out
+    assert two.run("repair", SECRET).code == 0
+    assert said(two.run("status", "--json"))[1] == ("second", 2, "published", None)
 
 
 def test_what_nobody_adopted_is_served_by_nobody(tmp_path: Path) -> None:
     with estate(tmp_path) as rig:
-        assert said(run(rig, "status", "--json")) == [("custody", None, None, None)]
-        assert "serving" not in run(rig, "status").out
+        assert said(rig.run("status", "--json")) == [("custody", None, None, None)]
+        assert "serving" not in rig.run("status").out
 
 
 def test_check_online_tells_of_a_place_that_was_emptied_and_repair_fills_it(two: Rig) -> None:
     (two.folder / "second/sideband.json").unlink()
-    checked = run(two, "check", "--online")
+    checked = two.run("check", "--online")
     assert "second/sideband.json serves nothing, though version 1 is current" in checked.out
     assert f"keyturn repair {SECRET}" in checked.out
-    assert run(two, "repair", SECRET).code == 0
+    assert two.run("repair", SECRET).code == 0
     assert (two.folder / "second/sideband.json").exists()
-    assert "serves nothing" not in run(two, "check", "--online").out
+    assert "serves nothing" not in two.run("check", "--online").out

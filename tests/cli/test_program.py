@@ -15,6 +15,7 @@ from cli.rig import PROGRAM, estate
 from keyturn.cli.app import COMMANDS, program
 from keyturn.cli.render import SEVERITY, most_severe
 from keyturn_pingauthorize.simulator import SECRET
+from program import here
 
 HEAVY = ("pydantic", "pluggy", "yaml", "httpx", "rich", "sqlite3", "pyrage", "cronsim")
 
@@ -73,12 +74,11 @@ def test_completion_completes_and_imports_nothing_heavy(words: str) -> None:
 
 @pytest.mark.parametrize("args", [["rotatte"], ["run", "--wach"], ["ack", "x"], ["rotate"], ["hold", "x"]])
 def test_a_mistyped_command_exits_2_with_the_place_to_look(args: list[str]) -> None:
-    text = run(*args)
-    assert text.returncode == 2
-    assert text.stdout == ""
-    assert text.stderr.startswith("error[")
-    assert "  next: " in text.stderr
-    document = json.loads(run(*args, "--json").stdout)
+    text = here(*args)
+    assert (text.code, text.out) == (2, "")
+    assert text.err.startswith("error[")
+    assert "  next: " in text.err
+    document = here(*args, "--json").json
     assert (document["keyturn"], document["exit_code"], document["error"]["exit_code"]) == (1, 2, 2)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from cli.rig import Ran
+from program import Ran
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534

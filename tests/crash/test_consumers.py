@@ -84,7 +84,7 @@ def with_consumers(one: Town, *consumers: dict[str, Any]) -> None:
 
 
 def test_a_command_gets_facts_in_its_environment_and_the_value_on_stdin_only(tmp_path: Path) -> None:
-    with town(tmp_path / "town") as one:
+    with town(tmp_path / "town", child=False) as one:
         announce = {"exec": [str(hook(one)), "now"], "stdin": "bundle", "env": {"TOKEN": "file:state/user"}}
         with_consumers(one, {"name": "kong", "announce": announce})
         one.adopt()
@@ -105,7 +105,7 @@ def test_a_command_gets_facts_in_its_environment_and_the_value_on_stdin_only(tmp
 
 
 def test_a_url_is_told_at_least_once_and_never_the_value(tmp_path: Path) -> None:
-    with listener([503]) as (url, told), town(tmp_path / "town") as one:
+    with listener([503]) as (url, told), town(tmp_path / "town", child=False) as one:
         with_consumers(one, {"name": "kong", "announce": {"url": url}})
         one.adopt()
         assert one.keyturn("rotate", SECRET, "--yes").returncode == 0
@@ -114,7 +114,7 @@ def test_a_url_is_told_at_least_once_and_never_the_value(tmp_path: Path) -> None
 
 
 def test_a_hook_that_fails_keeps_the_old_version_alive_and_is_repeated_without_a_new_issue(tmp_path: Path) -> None:
-    with town(tmp_path / "town") as one:
+    with town(tmp_path / "town", child=False) as one:
         with_consumers(one, {"name": "kong", "announce": {"exec": [str(hook(one, 3))]}})
         one.adopt()
         old = one.served()

@@ -1,4 +1,4 @@
-"""The retire guard, with the real program: whatever happened in the hold, old dies only on present evidence."""
+"""The retire guard, with the whole program: whatever happened in the hold, old dies only on present evidence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOLD = {"overlap": {"strategy": "dual", "hold": "1h"}}
 
 @contextmanager
 def in_the_hold(folder: Path, **more: Any) -> Iterator[Town]:
-    with town(folder, secret=HOLD, **more) as one:
+    with town(folder, secret=HOLD, account={"activation": "1s"}, child=False, **more) as one:
         one.adopt()
         done = one.keyturn("rotate", SECRET, "--yes")
         assert done.returncode == 0, done.stderr
@@ -103,7 +103,7 @@ def test_a_secret_taken_out_of_the_configuration_in_flight_is_named_and_nothing_
 
 
 def test_a_lost_escrow_identity_is_named_before_anything_is_changed(tmp_path: Path) -> None:
-    with town(tmp_path / "town") as one:
+    with town(tmp_path / "town", child=False) as one:
         one.adopt()
         shutil.move(one.folder / "state" / "age.key", one.folder / "state" / "gone.key")
         done = one.keyturn("rotate", SECRET, "--yes")

@@ -68,7 +68,14 @@ def survived(folder: Path, on: str, server: int | None, how: str) -> str | None:
         return None
 
 
-CALLS = (("create", None), ("add", 0), ("add", 1), ("remove", 0), ("remove", 1), ("delete", None))
+CALLS = (
+    ("create", None),
+    ("remove", 0),
+    *(
+        pytest.param(*call, marks=pytest.mark.sweep)
+        for call in (("add", 0), ("add", 1), ("remove", 1), ("delete", None))
+    ),
+)
 
 
 @pytest.mark.parametrize(("on", "server"), CALLS)

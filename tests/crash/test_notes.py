@@ -8,7 +8,7 @@ from crash.town import SECRET, town
 
 
 def test_a_required_action_that_a_server_reports_is_told_and_journaled(tmp_path: Path) -> None:
-    with town(tmp_path / "town") as one:
+    with town(tmp_path / "town", child=False) as one:
         one.adopt()
         one.sim.switch(required_actions=True)
         done = one.keyturn("rotate", SECRET, "--yes")

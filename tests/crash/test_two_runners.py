@@ -16,6 +16,7 @@ def test_of_two_runners_one_works_and_the_other_ends_with_exit_code_7(tmp_path: 
         one.sim.fault("create", "late:2")
         first = one.start("rotate", SECRET, "--yes")
         assert until(lambda: any(event.type == "call.sent" for event in one.events()))
+        one.child = False  # at once, while the first one is in the middle
         second = one.keyturn("rotate", SECRET, "--yes", "--force", "--reason", "impatient")
         assert second.returncode == 7, second.stderr
         assert "another runner works on this secret" in second.stderr

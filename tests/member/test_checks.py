@@ -27,18 +27,18 @@ def attempts(one: Member, on: str) -> int:
     return len([entry for entry in one.sim.log if entry["event"] == "attempt" and entry["on"] == on])
 
 
-def days(one: Member, number: float) -> list[int]:
-    """Hourly runs; their exit codes."""
+def days(one: Member, number: float, *, every_h: int = 1) -> list[int]:
+    """Regular runs; their exit codes."""
     codes = []
-    for _ in range(round(number * 24)):
-        one.clock.advance(HOUR_S)
+    for _ in range(round(number * 24 / every_h)):
+        one.clock.advance(every_h * HOUR_S)
         codes.append(one.keyturn("run").code)
     return codes
 
 
 def test_an_expired_password_shows_within_a_week_and_weeks_before_the_secret_expires(one: Member) -> None:
     one.sim.switch(password_expired=True)
-    codes = days(one, 8)
+    codes = days(one, 8, every_h=4)
     assert codes[0] == 0
     assert codes[-1] == 8
     assert len(one.alerts) == 1
@@ -54,7 +54,7 @@ def test_an_expired_password_shows_within_a_week_and_weeks_before_the_secret_exp
 
 def test_a_refused_password_is_not_tried_again_and_again(one: Member) -> None:
     one.sim.switch(password_expired=True)
-    days(one, 7.1)
+    days(one, 7.25, every_h=6)
     before = attempts(one, "user-token")
     days(one, 1)
     assert attempts(one, "user-token") - before <= 24, "once an hour at most: an account may be locked"
@@ -62,7 +62,7 @@ def test_a_refused_password_is_not_tried_again_and_again(one: Member) -> None:
 
 def test_while_all_is_well_the_vendor_is_asked_once_a_week(one: Member) -> None:
     before, events = attempts(one, "read"), len(one.events())
-    assert set(days(one, 14.5)) == {0}
+    assert set(days(one, 14.5, every_h=4)) == {0}
     assert attempts(one, "read") - before == 2
     assert len(one.events()) - events <= 2
 
@@ -103,8 +103,8 @@ def test_a_secret_from_before_the_vendors_expiry_rule_is_due_and_its_first_reset
 
 def test_an_expiry_that_the_vendor_changed_is_learnt_by_the_next_look_and_acted_upon(one: Member) -> None:
     one.sim.expire(in_s=11 * DAY_S)
-    days(one, 6.9)
+    days(one, 6.75, every_h=6)
     assert one.resets == [], "nobody has looked yet"
-    days(one, 0.3)
+    days(one, 0.5)
     assert len(one.resets) == 1, "four days are left, fewer than the policy's five"
     assert one.accepted()

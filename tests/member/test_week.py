@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from .member import DAY_S, ENTITY, HOUR_S, TOKEN, member
 
 POLICY = {"rotate": {"before_expiry": "20d"}, "target": {"entity_id": "fiu-demo", "expiry": "90d"}}
 ATTENTION = 8
 
 
-def test_a_week_of_hourly_runs_after_a_one_day_grant_sends_one_alert_and_no_second_reset(tmp_path: Path) -> None:
+@pytest.mark.parametrize("days", [2, pytest.param(7, marks=pytest.mark.sweep)])
+def test_days_of_hourly_runs_after_a_one_day_grant_send_one_alert_and_no_second_reset(
+    tmp_path: Path, days: int
+) -> None:
     with member(tmp_path / "member", secrets={ENTITY: POLICY, TOKEN: None}) as one:
         one.begin()
         one.sim.switch(clamp=True)
         one.clock.advance(11 * DAY_S)
         codes = []
-        for _ in range(7 * 24):
+        for _ in range(days * 24):
             codes.append(one.keyturn("run").code)
             one.clock.advance(HOUR_S)
         assert len(one.resets) == 1, "one reset, because the first secret's expiry was near"

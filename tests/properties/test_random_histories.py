@@ -109,9 +109,10 @@ def come_to_rest(rig: Rig) -> None:
         rig.settle(runs=4)
 
 
+@pytest.mark.parametrize("examples", [10, pytest.param(40, marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("fake", sorted(FAKES))
-def test_the_promises_hold_in_any_history(fake: str) -> None:
-    @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_the_promises_hold_in_any_history(fake: str, examples: int) -> None:
+    @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(st.lists(STEPS, min_size=1, max_size=12))
     def any_history(steps: list[Step]) -> None:
         with one_rig(fake) as rig:

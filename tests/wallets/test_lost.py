@@ -4,13 +4,13 @@ its absence is said and repaired, and the vendor sees few bad secrets."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from keyturn.testing.clock import FakeClock
+from moments import ANSWERS_S, Moment
 
 from .endings import (
     SECRET,
@@ -33,7 +33,6 @@ SETTLES_S = 125.0
 ASKED_MAX = 12
 """Bad secrets that the vendor sees in one rotation, however late the truth shows; without trouble it is one or two."""
 
-ANSWERS_S = 5.0
 SLOWLY = [f"slow:{ANSWERS_S:.0f}", "timeout-after"]
 """Answered late, or never."""
 
@@ -72,20 +71,6 @@ def table(*hows: Any) -> list[Any]:
 def spoilt(one: Wallets, verb: str, *hows: str) -> None:
     for how in hows:
         one.sim.fault(verb, how)
-
-
-class Moment(FakeClock):
-    """Something happens once the vendor has made the change and takes its time to answer, if it answers at all."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.happens: Callable[[], object] | None = None
-
-    def wait(self, seconds: float) -> bool:
-        if self.happens and seconds >= ANSWERS_S:
-            happens, self.happens = self.happens, None
-            happens()
-        return super().wait(seconds)
 
 
 def changed_by_us(one: Wallets) -> int:

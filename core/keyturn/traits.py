@@ -87,28 +87,30 @@ def _slots(traits: Traits) -> list[str]:
 
 
 def _overlap(traits: Traits) -> list[str]:
-    found: list[str] = []
-    if traits.live_max is not None and traits.live_max < 1:
-        found.append("live_max is at least 1")
-    if traits.live_max == 1 and traits.grace_s:
-        found.append("with a grace, two versions live at once: live_max is not 1")
-    if traits.coexist and traits.revoke is Revoke.NONE and not traits.own_expiry:
-        found.append("where old and new coexist, the old one must be revocable, or end by its own expiry")
-    if traits.own_expiry and (traits.dies_by_issue or traits.revoke is not Revoke.NONE):
-        found.append("own_expiry is for versions that neither issue nor a call can end")
-    if traits.own_expiry and not traits.derived_s:
-        found.append("own_expiry needs derived_s: the longest life of a version that does not say when it ends")
-    if traits.grace_max_s and not traits.dies_by_issue:
-        found.append("grace_max_s is for vendors where issue ends the old version")
-    if traits.attended and traits.coexist:
-        found.append("attended is for vendors where issue ends the old version")
-    if not set(traits.reset_by) <= set(traits.artefacts):
-        found.append("reset_by names artefacts")
-    if traits.watch_s and traits.revoke is not Revoke.REFUSE_REMOVE:
-        found.append("watch_s is for vendors that refuse a version first and remove it later")
-    if traits.answer_is_commit and traits.coexist:
-        found.append("answer_is_commit is for vendors where issue ends the old version")
-    return found
+    unending = traits.coexist and traits.revoke is Revoke.NONE and not traits.own_expiry
+    ended = traits.dies_by_issue or traits.revoke is not Revoke.NONE
+    wrong = {
+        "live_max is at least 1": traits.live_max is not None and traits.live_max < 1,
+        "with a grace, two versions live at once: live_max is not 1": traits.live_max == 1 and traits.grace_s,
+        "where old and new coexist, the old one must be revocable, or end by its own expiry": unending,
+        "own_expiry is for versions that neither issue nor a call can end": traits.own_expiry and ended,
+        "own_expiry needs derived_s: the longest life of a version that does not say when it ends": traits.own_expiry
+        and not traits.derived_s,
+        "reset_by names artefacts": not set(traits.reset_by) <= set(traits.artefacts),
+        "watch_s is for vendors that refuse a version first and remove it later": traits.watch_s
+        and traits.revoke is not Revoke.REFUSE_REMOVE,
+    }
+    in_place = {
+        "grace_max_s": traits.grace_max_s,
+        "attended": traits.attended,
+        "answer_is_commit": traits.answer_is_commit,
+    }
+    found = [text for text, holds in wrong.items() if holds]
+    return found + [
+        f"{name} is for vendors where issue ends the old version"
+        for name, given in in_place.items()
+        if given and traits.coexist
+    ]
 
 
 def _numbers(traits: Traits) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.clock import iso
+from keyturn.engine.checking import check
 from keyturn.engine.outcome import Outcome
 from keyturn.testing.rig import Rig
 
@@ -44,6 +45,17 @@ def test_a_refused_version_is_removed_when_it_was_watched_and_not_before(rig: Ri
     rig.clock.advance(60)
     assert rig.run().status == "done"
     assert removed(rig) == [True, False]
+
+
+def test_what_is_watched_is_nothing_that_the_journal_does_not_know(rig: Rig) -> None:
+    retired(rig)
+    bench = rig.bench()
+    current = rig.state().current
+    assert current
+    assert "unknown-at-vendor" not in [
+        one.code for one in check(bench, rig.job(bench), [current.handle or ""]).problems
+    ]
+    bench.journal.close()
 
 
 def test_a_compromised_version_is_removed_at_once(rig: Rig) -> None:

@@ -243,11 +243,14 @@ def _with_artefacts(driver: Driver, bundle: Bundle) -> Bundle:
 
 
 def _instead(driver: Driver, adoption: Adoption) -> str:
-    if adoption.from_vendor and driver.job.traits.dies_by_issue and driver.state.current is None:
+    vendor = driver.looks.vendor
+    nothing_there = vendor is None or not vendor.seen
+    if adoption.from_vendor and driver.job.traits.dies_by_issue and driver.state.current is None and nothing_there:
         return f"if the vendor holds none yet: keyturn rotate {driver.job.name} --first"
     if adoption.from_vendor and driver.job.traits.own_expiry:
         return f"keyturn rotate {driver.job.name} --first"
-    return "name a sink that holds all fields, or give them with --from-stdin"
+    hidden = "the vendor does not show it (any more): " if adoption.from_vendor and not nothing_there else ""
+    return f"{hidden}name a sink that holds all fields, or give them with --from-stdin"
 
 
 def _read_sinks(driver: Driver, name: str | None, *, artefacts: bool = False) -> Bundle:
@@ -264,15 +267,17 @@ def _read_sinks(driver: Driver, name: str | None, *, artefacts: bool = False) ->
 def _named(driver: Driver, adoption: Adoption, version_id: str) -> Adoption:
     """With the name and the slot of the value at the vendor, where the vendor tells them by the value itself.
 
-    Raises RefusedError `handle-differs` where that is another name than the operator's: retiring goes by it.
+    Raises RefusedError `handle-differs` where that is another name than the operator's: retiring goes by it. What is
+    never retired by itself has the vendor's name, whatever was typed.
     """
-    if driver.job.traits.revoke is Revoke.NONE:
+    retired = driver.job.traits.revoke is not Revoke.NONE
+    if not retired and adoption.handle is None:
         return adoption
     value = Version(id=version_id, number=driver.state.next_number, bundle=driver.bundle(version_id) or Bundle())
     found = look_at_vendor(driver, adopting=value)
     if found is None or found.named is None:
         return adoption
-    if adoption.handle not in (None, found.named):
+    if retired and adoption.handle not in (None, found.named):
         raise RefusedError(
             "handle-differs",
             f"at the vendor this value is {found.named}, not {adoption.handle}",
@@ -280,7 +285,14 @@ def _named(driver: Driver, adoption: Adoption, version_id: str) -> Adoption:
             place=driver.job.name,
         )
     slot = next((seen.slot for seen in found.seen if seen.handle == found.named), None)
-    return replace(adoption, handle=found.named, slot=adoption.slot or slot)
+    if slot and adoption.slot not in (None, slot):
+        raise RefusedError(
+            "handle-differs",
+            f"at the vendor this value is in the slot {slot}, not in {adoption.slot}",
+            hint="leave out --slot: the next version goes into the other one",
+            place=driver.job.name,
+        )
+    return replace(adoption, handle=found.named, slot=slot or adoption.slot)
 
 
 def _handle_problems(driver: Driver, adoption: Adoption, found: InspectResponse) -> list[Problem]:
@@ -296,6 +308,11 @@ def _handle_problems(driver: Driver, adoption: Adoption, found: InspectResponse)
                 hint=f"add --handle NAME; the vendor accepts: {', '.join(enabled) or 'none'}",
             )
         ]
+    slots = [slot.name for slot in driver.job.traits.slots]
+    if slots and adoption.slot not in slots:
+        what = f"is not {adoption.slot}" if adoption.slot else "can not be told: the vendor has none with this value"
+        hint = f"give a value that the vendor has, or add --slot NAME, one of {', '.join(slots)}"
+        return [Problem(code="slot-needed", text=f"the slot that this value is in {what}", hint=hint)]
     return []
 
 

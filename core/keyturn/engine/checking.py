@@ -62,17 +62,23 @@ class _Onlooker(Driver):
 
 
 def check(bench: Bench, job: Job, known_handles: Collection[str]) -> Checked:
-    """Look at vendor and sinks. `known_handles` are those that any secret's journal knows: others are orphans."""
+    """Look at vendor and sinks. `known_handles` are those of live versions of any secret: others are orphans."""
     driver = _Onlooker(bench, job, _NoLease())
-    findings = preflight(driver, Mode.NORMAL)
+    findings, managed = preflight(driver, Mode.NORMAL), driver.state.current is not None
     plan = make_plan(job, driver.state, mode=Mode.NORMAL)
     # Where nothing is ever removed, a handle is no version of anybody's: it names what the secret belongs to.
     seen = findings.vendor.seen if findings.vendor and job.traits.revoke is not Revoke.NONE else ()
+    known = {*known_handles, *(v.handle for v in driver.state.versions.values() if v.handle)}
     return Checked(
         secret=job.name,
-        managed=driver.state.current is not None,
+        managed=managed,
         endpoints=findings.vendor.endpoints if findings.vendor else (),
-        problems=(*plan.problems, *findings.problems, *orphans(seen, known_handles), *drift(driver.state, seen)),
+        problems=(
+            *plan.problems,
+            *findings.problems,
+            *orphans(seen, known, managed=managed),
+            *drift(driver.state, seen),
+        ),
     )
 
 
@@ -155,15 +161,22 @@ def _codes(problems: Iterable[Mapping[str, Any]]) -> set[tuple[str, bool]]:
     return {(one["code"], one["fatal"]) for one in problems}
 
 
-def orphans(seen: Iterable[Seen], known: Collection[str]) -> Iterable[Problem]:
-    """What lives at the vendor and no journal row knows: a stray of ours, or somebody else's. Never touched."""
-    strays = [one.handle for one in seen if one.handle not in known]
+def orphans(seen: Iterable[Seen], known: Collection[str], *, managed: bool) -> Iterable[Problem]:
+    """What lives at the vendor and no journal row knows: a stray of ours, or somebody else's. Never touched.
+
+    Of a secret that is not `managed` it may be the very one that consumers use.
+
+    A slot always holds some value; the idle one's, which nobody was given, is no stray.
+    """
+    strays = [one.handle for one in seen if one.handle not in known and one.slot is None]
     if strays:
         yield Problem(
             code="unknown-at-vendor",
             text=f"the vendor has what the journal does not know: {', '.join(strays)}",
             fatal=False,
-            hint="remove it at the vendor if nobody uses it, or adopt it as a secret of its own",
+            hint="remove it at the vendor if nobody uses it, or adopt it as a secret of its own"
+            if managed
+            else "adopt what consumers use; remove nothing at the vendor before that",
         )
 
 

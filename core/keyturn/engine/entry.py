@@ -315,9 +315,11 @@ def refuse_in_flight(driver: Driver) -> None:
     if not unpublished(driver):
         return
     attends = " --attend" if waits_for_person(driver) else ""
+    waiting = driver.rotation.waiting
+    decided = f", and waits: {waiting.text}" if waiting and waiting.kind == "vendor" else ""
     raise RefusedError(
         "rotation-in-flight",
-        f"the rotation to version {driver.to.number} has not published yet",
+        f"the rotation to version {driver.to.number} has not published yet{decided}",
         hint=f"keyturn resume {driver.job.name}{attends}, or keyturn abandon {driver.job.name} --reason TEXT",
         place=driver.job.name,
     )

@@ -20,11 +20,12 @@ from keyturn.redact import scrub
 from keyturn.secret import Bundle, Secret
 
 MUTATING = frozenset({"issue", "reset", "retire", "stage", "promote", "discard", "notify", "renew", "command"})
-HARMLESS_LATE = frozenset({"notify"})
-"""What may go on behind our back: a consumer that is told late has nothing of the secret, and of a drain a deadline.
+HARMLESS_LATE = frozenset({"notify", "probe"})
+"""What may go on behind our back: a consumer that is told late has nothing of the secret, and of a drain a deadline; a
+probe asks and changes nothing.
 
 A late call to a vendor or a sink may still change what a later step goes by, so that the process leaves the secret
-alone. Were it the same here, one consumer that hangs could have the others wait in the gap.
+alone. Were it the same here, one consumer or endpoint that hangs could have the others wait in the gap.
 """
 REAL = SystemClock()
 """Deadlines of real threads are real time, also where the journal's is driven by a test."""

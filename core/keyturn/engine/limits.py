@@ -11,6 +11,8 @@ class Limits:
 
     call_s: float = 60.0
     probe_s: float = 20.0
+    gap_probe_s: float = 3.0
+    """How long a first probe may take while others wait for it; who is silent is given longer, apart."""
     notify_s: float = 60.0
     poll_s: float = 1.0
     lease_s: float = 60.0

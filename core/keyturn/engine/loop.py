@@ -10,6 +10,7 @@ from keyturn.clock import iso
 from keyturn.engine.decisions import actions as act
 from keyturn.engine.decisions.decide import decide
 from keyturn.engine.decisions.draining import held_back
+from keyturn.engine.decisions.issuing import request_open
 from keyturn.engine.decisions.view import View
 from keyturn.engine.effects import sinks as sink_effects
 from keyturn.engine.effects import vendor as vendor_effects
@@ -149,6 +150,7 @@ def _left(driver: Driver, leave: act.Leave) -> Outcome:
         again=leave.again,
         missing=leave.missing,
         wants=leave.wants,
+        seen_at=_old_seen_at(driver),
     )
     if driver.rotation.waiting != body:
         driver.append(body)
@@ -161,6 +163,12 @@ def _left(driver: Driver, leave: act.Leave) -> Outcome:
         missing=leave.missing,
         next=_next(driver, leave),
     )
+
+
+def _old_seen_at(driver: Driver) -> float | None:
+    """When the old version was last seen in force, where an approval at the vendor may end it between two runs."""
+    ends = driver.rotation.frozen.traits.dies_by_issue and not driver.rotation.forward_only
+    return driver.looks.old_at if ends and request_open(_view(driver)) else None
 
 
 def _next(driver: Driver, leave: act.Leave) -> str:

@@ -91,7 +91,9 @@ def _undone(driver: Driver, end: ev.Ended, undoing: ev.Undoing | None) -> Outcom
 
 def _old_seen(driver: Driver) -> bool:
     current = driver.state.current
-    seen = [look.verdict for (id_, _), look in driver.looks.probes.items() if current and id_ == current.id]
+    excused = driver.rotation.plan.excused
+    looks = driver.looks.probes.items()
+    seen = [look.verdict for (id_, e), look in looks if current and id_ == current.id and e not in excused]
     return bool(seen) and all(verdict is Verdict.ACCEPTED for verdict in seen)
 
 

@@ -74,16 +74,26 @@ def make_plan(job: Job, state: SecretState, *, mode: Mode, compromised: bool = F
         frozen=replace(frozen, hold_s=0.0) if compromised else frozen,
         choices=choices,
         ends=ends,
-        problems=(*unable(job, mode), *_unfit(choices, mode), *_entry_problems(job, state, mode), *_room(job, state)),
+        problems=(
+            *unable(job, mode),
+            *_unfit(job, state, choices, mode),
+            *_entry_problems(job, state, mode),
+            *_room(job, state, mode),
+        ),
         digest="",
     )
     return replace(plan, digest=_digest(plan, compromised=compromised))
 
 
-def _unfit(choices: Choices, mode: Mode) -> tuple[Problem, ...]:
+def _unfit(job: Job, state: SecretState, choices: Choices, mode: Mode) -> tuple[Problem, ...]:
     """What the policy has against it: an outage that is there already is nothing to accept."""
     waived = "outage-not-accepted" if mode is Mode.BREAK_GLASS else ""
-    return tuple(problem for problem in choices.problems if problem.code != waived)
+    hints = {"no-idle-slot": _make_room(job, state, mode)}
+    return tuple(
+        replace(problem, hint=hints.get(problem.code, problem.hint))
+        for problem in choices.problems
+        if problem.code != waived
+    )
 
 
 def choose(job: Job, state: SecretState) -> tuple[str, Choices]:
@@ -210,7 +220,24 @@ def _entry_problems(job: Job, state: SecretState, mode: Mode) -> tuple[Problem, 
     return ()
 
 
-def _room(job: Job, state: SecretState) -> tuple[Problem, ...]:
+def _make_room(job: Job, state: SecretState, mode: Mode) -> str:
+    """What to type while the vendor holds as many as it can: with the end of a hold the older one goes.
+
+    Where the current one is dead that is the one that is good. What is stuck has a way out of its own.
+    """
+    if state.rotation and state.rotation.stuck:
+        return state.rotation.stuck.next
+    if mode is Mode.CURRENT_DEAD and state.fallback:
+        return way_back_to(state, state.fallback)
+    return f"let the hold end, or: keyturn hold {job.name} --end; then: keyturn run {job.name}"
+
+
+def way_back_to(state: SecretState, version: VersionState) -> str:
+    """What to type where the current version is dead and this one still lives beside it."""
+    return f"keyturn rollback {state.secret} --reason TEXT, which goes back to version {version.number}"
+
+
+def _room(job: Job, state: SecretState, mode: Mode) -> tuple[Problem, ...]:
     """Live versions, debts included, count against what the vendor can hold."""
     room = job.traits.live_max
     if room is None or not job.traits.coexist or len(state.live) < room:
@@ -220,7 +247,7 @@ def _room(job: Job, state: SecretState) -> tuple[Problem, ...]:
         Problem(
             code="no-room",
             text=f"the vendor holds {room} versions at once, and {live} are live",
-            hint=f"keyturn hold {job.name} --end, then keyturn run {job.name}",
+            hint=_make_room(job, state, mode),
         ),
     )
 

@@ -12,9 +12,9 @@ from keyturn.engine.effects.sinks import look_at_sinks
 from keyturn.engine.effects.vendor import look_at_vendor, probe, shown_by
 from keyturn.engine.job import BoundSink
 from keyturn.engine.late import judge_given_up
-from keyturn.engine.plan import Plan, way_out
+from keyturn.engine.plan import Plan, way_back_to, way_out
 from keyturn.engine.record.frozen import Frozen, FrozenSink
-from keyturn.engine.record.receipt import artefact_next
+from keyturn.engine.record.receipt import artefact_next, unheard
 from keyturn.engine.record.state import SecretState, VersionState
 from keyturn.model import Mode, Problem, Verdict
 from keyturn.plugins.provider import InspectResponse
@@ -24,12 +24,16 @@ from keyturn.secret import Bundle
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Findings:
-    """What preflight saw. `value` is the current bundle, where a sink or the escrow has it."""
+    """What preflight saw. `value` is the current bundle, where a sink or the escrow has it.
+
+    `excused` are endpoints that do not have to accept that one.
+    """
 
     vendor: InspectResponse | None
     sinks: Mapping[str, SinkLook]
     value: Bundle | None
     problems: tuple[Problem, ...]
+    excused: frozenset[str] = frozenset()
 
     @property
     def fatal(self) -> tuple[Problem, ...]:
@@ -63,7 +67,9 @@ def preflight(driver: Driver, mode: Mode, *, knowing: bool = False) -> Findings:
         problems += _in_force(driver, vendor, value, mode, knowing=knowing) if not foreign else []
         problems += _decoy(driver, vendor)
     problems.sort(key=lambda one: one.code != "journal-behind")  # an older copy takes its own versions for another's
-    return Findings(vendor=vendor, sinks=sinks, value=value, problems=tuple(problems))
+    return Findings(
+        vendor=vendor, sinks=sinks, value=value, problems=tuple(problems), excused=_excused(driver, knowing=knowing)
+    )
 
 
 def _in_force(
@@ -85,16 +91,24 @@ def judge_source(source: SecretState | None) -> Iterable[Problem]:
             yield Problem(code="source-refused", text=text, hint=str(one["hint"]))
 
 
+UNASKED = {
+    "reference-unresolved": "make available what it names (variable, file, command, sink), or correct the reference",
+    "ca-unusable": "let ca of the account name a PEM file that nobody else may write to, or leave it out",
+    "http-429": "wait as long as it says, then try again",
+}
+"""What to do where a plugin has no better advice."""
+
+
 def not_asked(driver: Driver) -> Problem:
     """Why the vendor could not be inspected at all."""
     look = driver.looks.vendor
-    hint = "check address, credentials and network"
-    if look and look.code == "reference-unresolved":
-        hint = "make available what it names (variable, file, command, sink), or correct the reference"
+    if look is None:
+        return Problem(code="vendor-unreachable", text="the vendor was not asked", hint="keyturn check --online")
+    stands = bool(look.hint) or look.code == "reference-unresolved"
     return Problem(
-        code=look.code if look and look.code == "reference-unresolved" else "vendor-unreachable",
-        text=look.error if look else "the vendor was not asked",
-        hint=hint,
+        code=look.code if stands else "vendor-unreachable",
+        text=look.error,
+        hint=look.hint or UNASKED.get(look.code, "check address, credentials and network"),
     )
 
 
@@ -278,7 +292,7 @@ def judge_current(
         yield from _still_good(driver, vendor, current)
     if current is None or mode not in (Mode.NORMAL, Mode.ROLLBACK):
         return
-    dead = way_out(driver.job.name, driver.job.traits)
+    dead, excused = way_out(driver.job.name, driver.job.traits), _excused(driver, knowing=knowing)
     if value is None:
         yield Problem(
             code="current-value-unknown",
@@ -293,12 +307,30 @@ def judge_current(
             text = f"version {current.number} is refused at {endpoint}"
             # A vendor that shows this very value and refuses it (it expired) has nothing else to be made right.
             hint = dead if vendor.bundle else f"make it accepted there again, or: {dead}"
+            older = driver.state.fallback if mode is Mode.NORMAL else None
+            hint = f"{way_back_to(driver.state, older)}; or {hint}" if older else hint
             hint = resume_what_is_in_doubt(driver) or hint
-            yield Problem(code="current-refused", text=text, fatal=fatal, hint=hint)
+            yield Problem(code="current-refused", text=text, fatal=fatal and endpoint not in excused, hint=hint)
         elif look.verdict is Verdict.UNKNOWN:
             text = f"{endpoint} does not say whether it accepts version {current.number}: {look.evidence}"
             hint = "do what it says, or check that endpoint; then try again"
-            yield Problem(code="endpoint-silent", text=text, fatal=fatal, hint=hint)
+            if endpoint in _excused(driver, knowing=True):
+                rotates = f"keyturn rotate {driver.job.name} --compromised --reason TEXT"
+                hint += f"; where the secret is known to others: {rotates}"
+            yield Problem(code="endpoint-silent", text=text, fatal=fatal and endpoint not in excused, hint=hint)
+
+
+def _excused(driver: Driver, *, knowing: bool) -> frozenset[str]:
+    """Endpoints that hold nobody up, while another one accepts the current version.
+
+    Those that never heard of it: the next one is theirs too, as soon as they are synchronised. And, where an operator
+    said that the secret is known to others, those that are silent: it is used elsewhere meanwhile.
+    """
+    current = driver.state.current
+    seen = {e: look.verdict for (id_, e), look in driver.looks.probes.items() if current and id_ == current.id}
+    accepting = {e for e, verdict in seen.items() if verdict is Verdict.ACCEPTED}
+    silent = {e for e, verdict in seen.items() if verdict is Verdict.UNKNOWN and knowing}
+    return (unheard(driver.state) | silent) - accepting if accepting else frozenset()
 
 
 def resume_what_is_in_doubt(driver: Driver) -> str:
@@ -335,4 +367,7 @@ def freeze(plan: Plan, findings: Findings) -> Frozen:
         found = findings.sinks[sink.key].found
         return replace(sink, empty=found is None or found.current is None)
 
-    return replace(plan.frozen, endpoints=endpoints, sinks=tuple(with_empty(sink) for sink in plan.frozen.sinks))
+    excused = tuple(endpoint for endpoint in endpoints if endpoint in findings.excused)
+    return replace(
+        plan.frozen, endpoints=endpoints, excused=excused, sinks=tuple(with_empty(sink) for sink in plan.frozen.sinks)
+    )

@@ -17,6 +17,7 @@ from keyturn.engine.effects.runner import is_dead
 from keyturn.engine.entry import Ask, resume, rotate
 from keyturn.engine.job import Job
 from keyturn.engine.outcome import Outcome
+from keyturn.engine.record.events import NOT_APPROVED
 from keyturn.engine.record.state import SecretState
 from keyturn.engine.record.summary import summarise
 from keyturn.errors import HeldElsewhereError, KeyturnError
@@ -91,7 +92,7 @@ def scan(jobs: Iterable[Job], summaries: Mapping[str, Summary], now: float) -> l
         row = summaries.get(job.name)
         when = is_due(job, summaries, now)
         waits = row is not None and (row.state["paused_until"] > now or _refused_until(job, summaries) > now)
-        ready = when.ready and not waits
+        ready = when.ready and not waits and not _turned_down(job, summaries)
         unseen = look_due(job.traits, row, now, distrusted.get(job.name, 0.0))
         busy = row is not None and row.next_at is not None
         if ready and (not busy or (row is not None and _superseded(job, row))):
@@ -115,6 +116,11 @@ def _refused_until(job: Job, summaries: Mapping[str, Summary]) -> float:
     state, well = summaries[job.name].state, job.secret.source and not _open(summaries, job.secret.source)
     waits = [one.get("again_s", 0.0) for one in _open(summaries, job.name) if not (well and one["code"] in OF_SOURCE)]
     return float(state["checked_at"]) + max(waits) if waits else 0.0
+
+
+def _turned_down(job: Job, summaries: Mapping[str, Summary]) -> bool:
+    """Whether somebody at the vendor turned it down: he is not asked the same again by a schedule."""
+    return any(problem["code"] == NOT_APPROVED for problem in _open(summaries, job.name))
 
 
 def _open(summaries: Mapping[str, Summary], name: str) -> list[Mapping[str, Any]]:

@@ -25,7 +25,7 @@ class Alternating:
                 Problem(
                     code="no-idle-slot",
                     text=f"every slot holds a live version ({busy})",
-                    hint="let the hold end, or end it with `keyturn hold NAME --end`",
+                    hint="let the hold end first",
                 )
             )
         hold_s = HOLD_S if policy.hold_s is None else policy.hold_s

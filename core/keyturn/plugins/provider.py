@@ -79,7 +79,10 @@ class InspectResponse:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IssueRequest:
-    """`new` carries the fields made so far and its slot; `current` is there where the traits say `needs_current`."""
+    """`new` carries the fields made so far and its slot.
+
+    `current` is there where the traits say `needs_current`, unless a lost issue of the same rotation has ended it.
+    """
 
     call: Call
     new: Version

@@ -207,7 +207,11 @@ class Rotation:
         """Retire a version."""
         assert version.handle is not None or not self.retirable
         call = self.call(f"retire-{half}-{version.id}")
-        answer = self.ask("retire", RetireRequest(call=call, handle=version.handle or "", slot=version.slot, half=half))
+        stays = self.current if version.handle == self.new.handle else self.new
+        request = RetireRequest(
+            call=call, handle=version.handle or "", slot=version.slot, half=half, successor=stays.handle
+        )
+        answer = self.ask("retire", request)
         assert isinstance(answer, RetireResponse | PluginError)
         return answer
 

@@ -311,6 +311,8 @@ def _rotation_data(rotation: Mapping[str, Any] | None) -> dict[str, Any] | None:
         **{name: rotation[name] for name in ("id", "mode", "overlap", "open")},
         "started_at": iso(rotation["started_at"]),
         **{name: end.get(name) for name in facts_},
+        "outages_ms": dict(end.get("outages_ms") or {}),
+        "outstanding": list(end.get("outstanding") or ()),
         "undrained": dict(rotation.get("undrained") or {}),
     }
 

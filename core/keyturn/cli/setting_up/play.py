@@ -97,8 +97,13 @@ class Demo:
     # what is set up
 
     def _vendors(self) -> Iterator[Plugin]:
-        names = [claim.name for claim in self.registry.listed() if claim.kind is Kind.PROVIDER]
-        for name in dict.fromkeys(names):
+        """The first of each package: its others are much like it, and a demo takes everybody's time."""
+        claims = [claim for claim in self.registry.listed() if claim.kind is Kind.PROVIDER]
+        first = {claim.source.partition(".")[0]: claim.name for claim in reversed(claims)}
+        for name in dict.fromkeys(claim.name for claim in claims):
+            if name not in first.values():
+                self.say(f"not in this demo: {name}; to see it: keyturn simulate {name}")
+                continue
             try:
                 plugin = self.registry.find(Kind.PROVIDER, name)
             except KeyturnError as error:

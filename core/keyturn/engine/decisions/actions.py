@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from keyturn.engine.record.events import Body
@@ -63,9 +64,10 @@ class LookAtSinks:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeNow:
-    """Probe these (version id or DECOY, endpoint) pairs, side by side."""
+    """Probe these (version id or DECOY, endpoint) pairs, side by side; each may take `within_s` (None: as usual)."""
 
     pairs: tuple[tuple[str, str], ...]
+    within_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,3 +140,11 @@ Action = (
     | Stop
     | Quiet
 )
+
+WAITS: tuple[type[Action], ...] = (Pause, Stop, Leave)
+"""What only waits, the most urgent first: tried again by this process, done by a person, left to a later run."""
+
+
+def most_urgent(waits: Iterable[Action]) -> Action | None:
+    """The wait that counts. None where there is none."""
+    return min(waits, key=lambda one: WAITS.index(type(one)), default=None)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from keyturn.engine.decisions.actions import Action, Leave, LookAtSinks, Pause, Record
+from keyturn.engine.decisions.approving import still_open
 from keyturn.engine.decisions.gap import places_seen
 from keyturn.engine.decisions.looks import SettleLook
-from keyturn.engine.decisions.view import View, evidence, probe
+from keyturn.engine.decisions.view import View, evidence, heard_of_it, or_without, probe
 from keyturn.engine.plan import way_out
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.state import AttemptState, RotationState, SecretState
@@ -64,16 +65,18 @@ def current_in_force(view: View) -> Action | None:
     replaces = view.traits.needs_current and view.rotation.mode is Mode.NORMAL and not view.rotation.forward_only
     if current is None or not replaces:
         return None
-    look = probe(view, [(current.id, e) for e in view.endpoints], since=view.fresh_since)
+    asked = heard_of_it(view)
+    look = probe(view, [(current.id, e) for e in asked], since=view.fresh_since)
     if look:
         return look
-    verdicts = {e: view.looks.verdict(current.id, e, since=view.fresh_since) for e in view.endpoints}
+    verdicts = {e: view.looks.verdict(current.id, e, since=view.fresh_since) for e in asked}
     refusing = [e for e, verdict in verdicts.items() if verdict is Verdict.REFUSED]
     if refusing:
         text = f"version {current.number} is refused at {', '.join(refusing)}: somebody else replaced it"
         return Record(bodies=(ev.Undoing(code="current-refused", reason=text, hint=way_out(view.name, view.traits)),))
     silent = [e for e, verdict in verdicts.items() if verdict is not Verdict.ACCEPTED]
     text = f"{evidence(view, current, silent)}: version {current.number} is not known to be accepted, so it is kept"
+    text += or_without(view, silent)
     return Leave(step=Step.ISSUE, kind="retry", text=text) if silent else None
 
 
@@ -87,7 +90,8 @@ def shows_another(view: View, doubt: Sequence[AttemptState]) -> bool:
     """Whether a fresh pair is offered: the earlier ones were seen unused just now, and are kept nowhere."""
     look = view.looks.settle
     unused = look is not None and view.now < unused_until(view, doubt, look)
-    return view.attending and unused and not view.rotation.undoing and attended_until(view, doubt) is None
+    asks = view.attending and view.rotation.by_person and not view.rotation.undoing
+    return asks and unused and attended_until(view, doubt) is None
 
 
 def usable_until(view: View, doubt: Sequence[AttemptState]) -> float:
@@ -111,9 +115,8 @@ def still_unused(view: View, doubt: Sequence[AttemptState], look: SettleLook, ag
             return places  # the gap begins with a click, and then nothing is looked at first
         text = f"waiting for you (Ctrl-C gives up without harm) to set version {view.to.number} at the vendor"
         return Pause(step=Step.ISSUE, until=min(again_at, until), at_most=until, text=text)
-    if look.waiting and not view.rotation.by_person:
-        text, wants = look.waiting.text, look.waiting.wants
-        return Leave(step=Step.ISSUE, kind="person", text=text, until=usable, wants=wants)
+    if not view.rotation.by_person:
+        return still_open(view, look, usable)
     return Leave(step=Step.ISSUE, kind="person", text=_unused(view), until=usable)
 
 

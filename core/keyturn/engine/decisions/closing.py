@@ -7,10 +7,11 @@ from keyturn.engine.decisions.ending import ending
 from keyturn.engine.decisions.guards import missing_looks, retire_evidence
 from keyturn.engine.decisions.issuing import namesake, retire_failure
 from keyturn.engine.decisions.proving import prove_retired
-from keyturn.engine.decisions.view import View, unconfigured
+from keyturn.engine.decisions.view import View, or_without, unconfigured
+from keyturn.engine.plan import way_back_to
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.state import VersionState
-from keyturn.model import Half
+from keyturn.model import Half, Mode, Verdict
 from keyturn.states import Move
 from keyturn.steps import Step
 from keyturn.windows import in_window, next_open, parse_window
@@ -79,7 +80,10 @@ def _retire_one(view: View, old: VersionState) -> Action:
             next=_guard_next(view, evidence.reasons),
         )
     if evidence.unknown:
-        return Leave(step=Step.RETIRE, kind="retry", text="; ".join(evidence.unknown))
+        looks = {e: view.looks.verdict(view.to.id, e, since=view.fresh_since) for e in view.endpoints}
+        silent = [e for e, verdict in looks.items() if verdict is Verdict.UNKNOWN]
+        text = f"{'; '.join(evidence.unknown)}{or_without(view, silent)}"
+        return Leave(step=Step.RETIRE, kind="retry", text=text)
     return RetireNow(step=Step.RETIRE, version=old.id, half=Half.REFUSE)
 
 
@@ -88,7 +92,9 @@ def _guard_next(view: View, reasons: tuple[str, ...]) -> str:
         return f"point journal: at the newest copy, then: keyturn resume {view.name}"
     if any(" serves " in reason for reason in reasons):
         return f"keyturn repair {view.name}"
-    return f"make version {view.to.number} accepted everywhere again, then: keyturn resume {view.name}"
+    again = f"make version {view.to.number} accepted everywhere again, then: keyturn resume {view.name}"
+    older = view.state.fallback if view.rotation.mode is not Mode.ROLLBACK else None
+    return f"{way_back_to(view.state, older)}; or {again}" if older else again
 
 
 def prove(view: View) -> Action | None:

@@ -10,22 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from keyturn.engine.decisions.actions import (
+    WAITS,
     Action,
     IssueNow,
     Leave,
     LookAtVendor,
     Mint,
-    Pause,
     Quiet,
     Record,
     RetireNow,
-    Stop,
     TidyEscrow,
+    most_urgent,
 )
 from keyturn.engine.decisions.closing import hold, prove, retire
 from keyturn.engine.decisions.draining import drain, quiesce, release
 from keyturn.engine.decisions.gap import places_seen
-from keyturn.engine.decisions.issuing import before_issue, issue, retire_failure
+from keyturn.engine.decisions.issuing import attempts_in_doubt, before_issue, issue, request_open, retire_failure
 from keyturn.engine.decisions.publishing import publish, store, verify
 from keyturn.engine.decisions.undo import undo
 from keyturn.engine.decisions.view import View, effects, known_effects, unconfigured
@@ -41,8 +41,6 @@ OWN_STEPS = (Step.PUBLISH, Step.RELEASE, Step.STORE)
 """Owed only for the rotation's own version, not where it was undone and an older one stays."""
 PATIENT = (Step.RELEASE, Step.STORE)
 """While one of these only waits the later steps go on: one consumer, or a custody that is down, holds nobody up."""
-WAITS: tuple[type[Action], ...] = (Pause, Stop, Leave)
-"""What only waits, the most urgent first: tried again by this process, done by a person, left to a later run."""
 
 
 def decide(view: View) -> Action:
@@ -81,7 +79,7 @@ def _walked(view: View, steps: Iterable[Step], *, closing: bool = False) -> Acti
             waits.append(action)
             if step not in PATIENT:
                 break
-    return min(waits, key=lambda one: WAITS.index(type(one)), default=None)
+    return most_urgent(waits)
 
 
 def _mint(view: View) -> Action | None:
@@ -104,6 +102,8 @@ def _stage(view: View) -> Action | None:
 
 def _bridge(view: View) -> Action | None:
     """Have derived secrets renewed with the old value, so that consumers hold something fresh while that one ends."""
+    if attempts_in_doubt(view):
+        return None
     since = view.now - view.limits.bridge_fresh_s
     stale = [name for name in view.plan.bridge if view.rotation.bridged.get(name, 0.0) < since]
     action = effects(view, Step.BRIDGE, "renew", stale)
@@ -125,7 +125,7 @@ def _announce(view: View) -> Action | None:
 
 
 def _issue(view: View) -> Action | None:
-    if view.looks.vendor is None and not view.to.issued:
+    if view.looks.vendor is None and not view.to.issued and not request_open(view):
         return LookAtVendor()
     action = issue(view)
     if isinstance(action, IssueNow):

@@ -15,6 +15,7 @@ from keyturn.engine.decisions.actions import (
     SettleNow,
     Stop,
 )
+from keyturn.engine.decisions.approving import decided_at, not_approved, requested, turned_down
 from keyturn.engine.decisions.attending import (
     attended_until,
     current_in_force,
@@ -59,15 +60,28 @@ def issue(view: View) -> Action | None:
             next=f"look at the vendor, then: keyturn abandon {view.name} --reason TEXT",
         )
     # What a person is shown ends nothing: pairs are not counted, only who may use one.
-    return _send(view, 0 if view.rotation.by_person else len(attempts))
+    return not_approved(view, last) or _send(view, 0 if view.rotation.by_person else len(attempts))
 
 
 def before_issue(view: View) -> Action | None:
     """What must be so before consumers drain for issue, and again before it is sent. None: it is.
 
-    Whoever sets versions is still the same, a person attends where one has to act, and what issue replaces is in force.
+    Whoever sets versions is still the same, a person attends where one has to act, what issue replaces is in force,
+    and nothing sent earlier can still end what it makes.
     """
-    return way_changed(view) or nobody_attends(view) or (None if attempts_in_doubt(view) else current_in_force(view))
+    ready = way_changed(view) or nobody_attends(view) or _slot_at_rest(view)
+    return ready or (None if attempts_in_doubt(view) else current_in_force(view))
+
+
+def _slot_at_rest(view: View) -> Pause | None:
+    """A call that ended the slot's last version, and whose answer was lost, may be late: it would end the new one."""
+    mates = [v for v in view.state.versions.values() if v.slot is not None and v.slot == view.to.slot]
+    sent = [deadline_at for version in mates for deadline_at in version.ends.values()]
+    until = max(sent, default=0.0) + view.traits.settle_s
+    if view.now >= until:
+        return None
+    text = f"the answer to ending what was in the slot {view.to.slot} was lost, and that may still happen"
+    return Pause(step=Step.ISSUE, until=until, at_most=until, text=text)
 
 
 def _refused(view: View, last: AttemptState) -> Action:
@@ -109,6 +123,11 @@ def _attempts(view: View) -> tuple[AttemptState, ...]:
     return tuple(a for a in view.rotation.attempts if a.version == view.to.id and a.outcome != "not_sent")
 
 
+def request_open(view: View) -> bool:
+    """Whether a request of ours waits for an approval, as far as is known: then nothing but its truth is looked for."""
+    return requested(view, attempts_in_doubt(view))
+
+
 def attempts_in_doubt(view: View) -> tuple[AttemptState, ...]:
     """Attempts whose outcome is unknown; a refusal after one of those is in doubt too (it may come from our first)."""
     attempts = _attempts(view)
@@ -140,24 +159,24 @@ def settle(view: View, doubt: Sequence[AttemptState]) -> Action:
     if look.at < until:
         text = "the answer to issue was lost; looking at the vendor"
         return Pause(step=Step.ISSUE, until=again_at, at_most=until, text=text)
-    return _found(view, look)
+    return _found(view, doubt, look)
 
 
-def _found(view: View, look: SettleLook) -> Action:
+def _found(view: View, doubt: Sequence[AttemptState], look: SettleLook) -> Action:
     """What the last look of all says."""
     if look.outcome is Settled.UNKNOWN:
         text = f"issue was sent and the vendor does not show what became of it: {look.note or 'no answer'}"
         return Leave(step=Step.ISSUE, kind="retry", text=text)
     if look.outcome is Settled.REPLACED:
         return _neither(view)
-    since = view.looks.old_at
-    return Record(
-        bodies=(
-            ev.SettledAs(
-                version=view.to.id, outcome=look.outcome.value, handle=look.handle, note=look.note, since=since
-            ),
-        )
+    settled = ev.SettledAs(
+        version=view.to.id,
+        outcome=look.outcome.value,
+        handle=look.handle,
+        note=look.note,
+        since=view.looks.old_at,
     )
+    return Record(bodies=(settled, *turned_down(view, doubt, look)))
 
 
 def _neither(view: View) -> Stop:
@@ -179,8 +198,10 @@ def _final_at(view: View, doubt: Sequence[AttemptState]) -> float:
     """When a look counts. That neither is in force may be the delay of a change: it has to stay so for a while."""
     last = max(a.deadline_at for a in doubt) + view.traits.settle_s
     look, stuck = view.looks.settle, view.rotation.stuck
-    if look is None or look.outcome is not Settled.REPLACED or (stuck and stuck.code == NEITHER):
+    if look is None or (stuck and stuck.code == NEITHER):
         return last
+    if look.outcome is not Settled.REPLACED:
+        return look.at if look.rejected else max(last, decided_at(view, doubt, look))
     return max(last, look.since + view.traits.activation_s)
 
 

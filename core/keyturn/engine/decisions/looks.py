@@ -26,9 +26,9 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class VendorLook:
-    """The vendor as last inspected; `error`, with its code, where it could not be.
+    """The vendor as last inspected; `error`, with its code and what to do, where it could not be.
 
-    `foreign`: the value it shows is none of ours.
+    `shows`: it shows a value, and `foreign`: that is none of ours.
     """
 
     at: float
@@ -36,9 +36,11 @@ class VendorLook:
     seen: tuple[Seen, ...] = ()
     problems: tuple[Problem, ...] = ()
     witness: Mapping[str, str] = field(default_factory=dict)
+    shows: bool = False
     foreign: bool = False
     error: str = ""
     code: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,7 @@ class SettleLook:
     handle: str | None = None
     note: str = ""
     waiting: Waiting | None = None
+    rejected: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,9 +110,10 @@ class Looks:
     def issued(self) -> Looks:
         """These looks in the gap after an issue, and after a stage there: the places serve what they served (ADR 0018).
 
-        Of the vendor only its endpoints are known now.
+        Of the vendor only its endpoints are known now, and whether it shows values.
         """
-        vendor = VendorLook(at=self.vendor.at, endpoints=self.vendor.endpoints) if self.vendor else None
+        known = self.vendor
+        vendor = VendorLook(at=known.at, endpoints=known.endpoints, shows=known.shows) if known else None
         return replace(self, vendor=vendor, probes={}, settle=None)
 
     def failed(self, verb: str, target: str, *, outcome: str, why: str, code: str, at: float) -> Looks:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from keyturn.engine.decisions.actions import Action, Leave, LookAtSinks, LookAtVendor, Pause, Record, Stop
 from keyturn.engine.decisions.looks import SinkLook
-from keyturn.engine.decisions.view import View, effects, evidence, filled, probe, serves, unconfigured, way_back
+from keyturn.engine.decisions.partial import enough, in_place, synchronise
+from keyturn.engine.decisions.view import (
+    View,
+    effects,
+    evidence,
+    filled,
+    or_without,
+    probe,
+    serves,
+    unconfigured,
+    way_back,
+)
 from keyturn.engine.plan import somebody_elses
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.frozen import FrozenSink
@@ -21,7 +32,7 @@ def verify(view: View) -> Action | None:
     if gone:
         return gone
     waiting = [endpoint for endpoint in view.endpoints if endpoint not in view.to.accepted]
-    if not waiting or _partly_is_enough(view, waiting):
+    if not waiting or (enough(view) if in_place(view) else _partly_is_enough(view, waiting)):
         return None
     seen = _newly_seen(view, waiting)
     return Record(bodies=seen) if seen else _ask(view, waiting)
@@ -32,12 +43,16 @@ def _ask(view: View, waiting: list[str]) -> Action:
 
     Where a value that is not accepted yet is an attempt with a bad one, the longer that lasts the rarer it is asked.
     """
-    told = view.rotation.stuck is not None and view.rotation.stuck.code == "new-refused"
+    # Who has had it synchronised and types resume is about to open the gap at that endpoint.
+    code = view.rotation.stuck.code if view.rotation.stuck else ""
+    told = code == "new-refused" or (code == "not-synchronised" and view.scheduled)
     began = max(view.rotation.issued_at or view.rotation.started_at, view.looks.began_at)
     at_most = began if told else began + view.traits.activation_s
     asked = [view.looks.probes[view.to.id, e].at for e in waiting if (view.to.id, e) in view.looks.probes]
     gone_by_s = max(asked, default=began) - began if view.traits.probe_every_s else 0.0
     every_s = max(view.limits.poll_s, view.traits.probe_every_s, gone_by_s)
+    if in_place(view):
+        return synchronise(view, waiting, at_most=at_most, every_s=every_s)
     since = at_most if view.now >= at_most else view.now - every_s
     look = probe(view, [(view.to.id, e) for e in waiting], since=since)
     spent = any(view.looks.probe_counts.get((view.to.id, e), 0) >= view.traits.probes_max for e in waiting)
@@ -64,7 +79,7 @@ def _newly_seen(view: View, waiting: list[str]) -> tuple[ev.Body, ...]:
 
 
 def _partly_is_enough(view: View, waiting: list[str]) -> bool:
-    """In place: new accepted and old refused at one endpoint is enough; the others become verify debts."""
+    """Where the answer was the commit: new accepted and old refused at one endpoint; the others are verify debts."""
     if view.traits.coexist or view.rotation.previous is None:
         return False
     accepting = [endpoint for endpoint in view.endpoints if endpoint not in waiting]
@@ -92,6 +107,7 @@ def _not_accepted(view: View, waiting: list[str], *, over: bool) -> Action:
             next=way_back(view, way),
         )
     text = f"{evidence(view, view.to, waiting)}: version {view.to.number} is not known to be accepted"
+    text += or_without(view, waiting) if view.traits.coexist else ""
     return Leave(step=Step.VERIFY, kind="retry", text=text)
 
 
@@ -101,9 +117,9 @@ def _turn_back(view: View, refusing: list[str]) -> Record:
 
 
 def _accepted_now(view: View) -> Action | None:
-    """What `verify` saw may be of an earlier run: where old and new coexist nothing is lost by looking again."""
+    """What `verify` saw may be of an earlier run: unless the answer was the commit it is looked at again."""
     if not view.traits.coexist:
-        return None
+        return _in_force_now(view) if in_place(view) else None
     look = probe(view, [(view.to.id, e) for e in view.endpoints], since=view.fresh_since)
     if look:
         return look
@@ -114,6 +130,12 @@ def _accepted_now(view: View) -> Action | None:
     silent = [e for e, verdict in verdicts.items() if verdict is not Verdict.ACCEPTED]
     text = f"{', '.join(silent)} did not say that version {view.to.number} is still accepted"
     return Leave(step=Step.PUBLISH, kind="retry", text=text) if silent else None
+
+
+def _in_force_now(view: View) -> Action | None:
+    """In place one endpoint shows that nobody has replaced it since: what is dead is never published."""
+    seen = (view.looks.verdict(view.to.id, endpoint, since=view.fresh_since) for endpoint in view.endpoints)
+    return None if Verdict.ACCEPTED in seen else _ask(view, list(view.endpoints))
 
 
 def _incomplete(view: View) -> Stop | None:

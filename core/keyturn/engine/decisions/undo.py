@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keyturn.engine.decisions.actions import Action, Leave, LookAtVendor, Pause, Record, SettleNow, Stop
 from keyturn.engine.decisions.issuing import attempts_in_doubt, settle, withdraw
-from keyturn.engine.decisions.view import View, known_effects, probe, way_back
+from keyturn.engine.decisions.view import View, heard_of_it, known_effects, or_without, probe, way_back
 from keyturn.engine.plan import way_out
 from keyturn.engine.record.events import Forward, Moved
 from keyturn.engine.record.receipt import ended
@@ -56,12 +56,12 @@ def _old_is_good(view: View) -> Action:
         return _end(view)
     if view.looks.vendor is None:
         return LookAtVendor()
-    look = probe(view, [(current.id, e) for e in view.endpoints], since=view.fresh_since)
+    look = probe(view, [(current.id, e) for e in heard_of_it(view)], since=view.fresh_since)
     return look or _judged(view, current)
 
 
 def _judged(view: View, current: VersionState) -> Action:
-    verdicts = {e: view.looks.verdict(current.id, e, since=view.fresh_since) for e in view.endpoints}
+    verdicts = {e: view.looks.verdict(current.id, e, since=view.fresh_since) for e in heard_of_it(view)}
     refusing = [e for e, verdict in verdicts.items() if verdict is Verdict.REFUSED]
     silent = [e for e, verdict in verdicts.items() if verdict is not Verdict.ACCEPTED]
     if refusing and view.traits.own_expiry:
@@ -82,7 +82,7 @@ def _judged(view: View, current: VersionState) -> Action:
     if view.now < at_most:
         until = view.now + view.limits.poll_s
         return Pause(step=Step.VERIFY, until=until, at_most=at_most, text=f"waiting for {', '.join(silent)} to answer")
-    text = f"{', '.join(silent)} did not say that the old version is accepted"
+    text = f"{', '.join(silent)} did not say that the old version is accepted{or_without(view, silent)}"
     return Leave(step=Step.VERIFY, kind="retry", text=text)
 
 
@@ -94,7 +94,7 @@ def _late_commit(view: View, current: VersionState) -> Action | None:
     asks = view.to.sent and not view.to.issued and not view.traits.coexist
     if not asks or view.traits.made_by(Maker.VENDOR):
         return None  # what the vendor shows where it makes the value may be somebody else's
-    look, seen = view.looks.settle, [view.looks.probes[current.id, endpoint].at for endpoint in view.endpoints]
+    look, seen = view.looks.settle, [view.looks.probes[current.id, endpoint].at for endpoint in heard_of_it(view)]
     if look is None or look.at < max(seen):
         return SettleNow(final=True)
     if look.outcome is not Settled.UNKNOWN:

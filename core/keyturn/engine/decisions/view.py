@@ -125,9 +125,22 @@ def evidence(view: View, version: VersionState, endpoints: Sequence[str]) -> str
     return "; ".join(f"{e} said: {look.evidence}" if look else f"{e} was not asked" for e, look in looks.items())
 
 
+def heard_of_it(view: View) -> tuple[str, ...]:
+    """The endpoints that have to accept the version before, as long as it is the current one."""
+    return tuple(endpoint for endpoint in view.endpoints if endpoint not in view.plan.excused)
+
+
+def or_without(view: View, silent: Sequence[str]) -> str:
+    """How to go on without an endpoint that will not answer any more; empty where none would be left."""
+    if not silent or len(view.endpoints) == 1:
+        return ""
+    return f" (without {silent[0]}: keyturn resume {view.name} --drop {silent[0]} --reason TEXT)"
+
+
 def way_back(view: View, otherwise: str) -> str:
     """What to type where the vendor refuses what should be accepted: it shows what somebody else made since."""
-    if not (view.traits.readable and view.traits.dies_by_issue):
+    shows = view.looks.vendor is not None and view.looks.vendor.shows
+    if not (shows and view.traits.dies_by_issue):
         return otherwise
     if view.rotation.compromised:  # an attacker may have made it
         return way_out(view.name, view.traits, "--compromised")

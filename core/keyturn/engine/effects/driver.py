@@ -43,7 +43,9 @@ class Driver:
         self.job = job
         self._held = held
         self.state: SecretState = fold(job.name, bench.journal.events(job.name))
-        self.looks = Looks(began_at=bench.journal.now())
+        rotation = self.state.rotation
+        waited = rotation.waiting if rotation else None
+        self.looks = Looks(began_at=bench.journal.now(), old_at=waited.seen_at if waited else None)
         self.remarks: list[ev.Noted] = []
         self.decoy: Bundle | None = None
         self.supplied = Bundle()

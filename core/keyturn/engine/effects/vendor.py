@@ -57,7 +57,7 @@ def look_at_vendor(
 
 def _vendor_look(driver: Driver, result: Result) -> VendorLook:
     if not result.done:
-        return VendorLook(at=driver.now(), error=result.why, code=result.code)
+        return VendorLook(at=driver.now(), error=result.why, code=result.code, hint=result.hint)
     found: InspectResponse = result.answer
     return VendorLook(
         at=driver.now(),
@@ -65,6 +65,7 @@ def _vendor_look(driver: Driver, result: Result) -> VendorLook:
         seen=found.seen,
         problems=found.problems,
         witness=found.witness,
+        shows=bool(shown_by(driver.job.traits, found)),
         foreign=_foreign(driver, found),
     )
 
@@ -105,7 +106,7 @@ def _made_by_plugin(driver: Driver) -> Bundle | None:
 
 def issue(driver: Driver) -> None:
     """Send issue (or reset) once: intent first, then the call, then what came of it; a value is sealed in between."""
-    verb = "reset" if driver.rotation.mode is Mode.BREAK_GLASS else "issue"
+    verb = _verb(driver)
     if verb == "reset" and not has_proof(driver):
         return
     within_s = driver.bench.limits.call_s
@@ -133,6 +134,10 @@ def issue(driver: Driver) -> None:
     ends = result.done and driver.rotation.frozen.traits.dies_by_issue
     driver.looks = driver.looks.issued() if ends else driver.looks.changed()
     _issue_answered(driver, verb, call.attempt_id, result)
+
+
+def _verb(driver: Driver) -> str:
+    return "reset" if driver.rotation.mode is Mode.BREAK_GLASS else "issue"
 
 
 def _issue_answered(driver: Driver, verb: str, attempt: str, result: Result) -> None:
@@ -211,8 +216,10 @@ def _witness(driver: Driver) -> dict[str, str]:
 
 
 def _current(driver: Driver) -> Version | None:
+    """What issue replaces, where the vendor needs it; None once a lost issue of this rotation has ended it."""
     current = driver.state.current
-    return driver.version(current) if current and driver.job.traits.needs_current else None
+    needed = driver.job.traits.needs_current and not driver.rotation.forward_only
+    return driver.version(current) if current and needed else None
 
 
 def settle(driver: Driver, *, final: bool = False) -> None:
@@ -279,7 +286,7 @@ def _settled(driver: Driver, found: SettleResponse) -> None:
                 expires_at=found.expires_at,
                 fingerprints=driver.fingerprints(bundle),
                 note=found.note,
-                since=driver.looks.old_at,
+                since=_old_seen_at(driver),
             ),
         )
     elif found.outcome is Settled.APPLIED_GONE:
@@ -289,9 +296,14 @@ def _settled(driver: Driver, found: SettleResponse) -> None:
                 outcome=found.outcome.value,
                 handle=found.handle,
                 note=found.note,
-                since=driver.looks.old_at,
+                since=_old_seen_at(driver),
             )
         )
+
+
+def _old_seen_at(driver: Driver) -> float | None:
+    """When the old version was last seen in force; after a lost issue of this rotation that was over before."""
+    return None if driver.rotation.forward_only else driver.looks.old_at
 
 
 def _journal_request(driver: Driver) -> None:
@@ -299,13 +311,13 @@ def _journal_request(driver: Driver) -> None:
     mine = [one for one in driver.rotation.attempts if one.version == driver.to.id and not one.settled]
     lost = [one for one in mine if one.outcome not in ("waiting", "not_sent")]
     if lost:
-        driver.append(*(_answered_waiting(one) for one in lost))
+        driver.append(*(_answered_waiting(one, _verb(driver)) for one in lost))
 
 
-def _answered_waiting(attempt: AttemptState) -> ev.Answered:
+def _answered_waiting(attempt: AttemptState, verb: str) -> ev.Answered:
     return ev.Answered(
         step=Step.ISSUE.value,
-        verb="issue",
+        verb=verb,
         target="vendor",
         attempt=attempt.id,
         version=attempt.version,
@@ -385,7 +397,7 @@ def probe(driver: Driver, action: ProbeNow) -> None:
     pairs = [pair for pair in action.pairs if _value(driver, pair[0]) is not None]
     silent = {pair: "its value is not known" for pair in action.pairs if pair not in pairs}
     driver.looks = replace(driver.looks, valueless=driver.looks.valueless | {version for version, _ in silent})
-    within_s, asked_at = driver.bench.limits.probe_s, driver.now()
+    within_s, asked_at = action.within_s or driver.bench.limits.probe_s, driver.now()
     results = driver.ask(
         [driver.ask_provider("probe", _probe_request(driver, *pair, within_s), within_s) for pair in pairs]
     )

@@ -207,7 +207,10 @@ class StepDone(Body):
 
 @dataclass(frozen=True, kw_only=True)
 class WaitingFor(Body):
-    """The rotation waits. `kind`: hold, person, vendor, retry. `again`: when a run looks at it, if before `until`."""
+    """The rotation waits. `kind`: hold, person, vendor, retry. `again`: when a run looks at it, if before `until`.
+
+    `seen_at`: when the old version was last seen in force (epoch s), where what is waited for may end it at any time.
+    """
 
     TYPE = "rotation.waiting"
     step: str
@@ -217,6 +220,7 @@ class WaitingFor(Body):
     again: float | None = None
     missing: tuple[str, ...] = ()
     wants: tuple[str, ...] = ()
+    seen_at: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +244,10 @@ class Undoing(Body):
     hint: str = ""
 
 
+NOT_APPROVED = "request-not-approved"
+"""Why a rotation turned back whose issue was a request: nobody asks again before a person says so."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Forward(Body):
     """It can not turn back any more (issue took effect after all): forward only."""
@@ -252,8 +260,9 @@ class Forward(Body):
 class Ended(Body):
     """The end, and the receipt: done, undone, abandoned or superseded.
 
-    `accepted_ms` is the outage that the policy accepts, `drained_ms` how long consumers were held back, `undrained` why
-    some were not told to drain, by name.
+    `outages_ms` is the outage of each endpoint that may have one of its own, and `outage_ms` the longest; `outstanding`
+    are those that had yet to accept the version. `accepted_ms` is the outage that the policy accepts, `drained_ms` how
+    long consumers were held back, `undrained` why some were not told to drain, by name.
     """
 
     TYPE = "rotation.ended"
@@ -263,6 +272,8 @@ class Ended(Body):
     retired: bool = False
     old_refused: bool | None = None
     outage_ms: int = 0
+    outages_ms: Mapping[str, int] = field(default_factory=dict)
+    outstanding: tuple[str, ...] = ()
     accepted_ms: int = 0
     drained_ms: int = 0
     undrained: Mapping[str, str] = field(default_factory=dict)

@@ -8,7 +8,16 @@ from typing import Any
 
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.frozen import frozen_from
-from keyturn.engine.record.state import DONE, ISSUING, AttemptState, Proof, RotationState, SecretState, VersionState
+from keyturn.engine.record.state import (
+    DONE,
+    ENDING,
+    ISSUING,
+    AttemptState,
+    Proof,
+    RotationState,
+    SecretState,
+    VersionState,
+)
 from keyturn.journal.store import Event
 from keyturn.model import Mode, Settled
 from keyturn.states import Move, State, moved
@@ -83,7 +92,7 @@ def _started(state: SecretState, body: ev.Started, event: Event) -> SecretState:
         state = _new_version(state, pending)
     else:
         # What was seen of it when it was current says nothing of now.
-        state = _version(state, body.version, accepted=frozenset())
+        state = _version(state, body.version, accepted={})
     rotation = RotationState(
         id=event.rotation_id or "",
         mode=Mode(body.mode),
@@ -127,9 +136,12 @@ def _sent(state: SecretState, body: ev.Sent, event: Event) -> SecretState:
         # What a person is shown ends nothing by being shown; what was seen last says when the gap began (`_settled`).
         first = rotation.issue_sent_at or (None if rotation.by_person else event.at)
         state = _version(state, body.version, sent=True)
-        return _rotation(state, attempts=(*rotation.attempts, attempt), issue_sent_at=first, waiting=None)
-    if body.verb == "refuse":
-        state = _version(state, body.version, refuse_sent=True)
+        attempts = (*rotation.attempts, attempt)
+        return _rotation(state, attempts=attempts, issue_sent_at=first, waiting=None, stuck=None)
+    if body.verb in ENDING:
+        version = state.versions[body.version]
+        ends = {**version.ends, body.attempt: body.deadline_at}
+        state = _version(state, version.id, refuse_sent=version.refuse_sent or body.verb == "refuse", ends=ends)
     sent = rotation.sent | {(body.verb, body.target, body.version)}
     return _quiesce_sent(_rotation(state, sent=sent), rotation, body, event.at)
 
@@ -154,6 +166,10 @@ def _answered(state: SecretState, body: ev.Answered, event: Event) -> SecretStat
         return state
     if body.verb in ISSUING:
         return _issue_answered(state, rotation, body, event)
+    if body.verb in ENDING and body.outcome != "doubt":
+        ends = state.versions[body.version].ends
+        left = {attempt: until for attempt, until in ends.items() if attempt != body.attempt}
+        state = _version(state, body.version, ends=left)
     if body.outcome not in DONE:
         return _rotation(
             state, calls=rotation.calls - {(body.verb, body.target, body.version)}, **_not_done(state, body)
@@ -209,8 +225,8 @@ def _issue_answered(state: SecretState, rotation: RotationState, body: ev.Answer
         replace(a, outcome=body.outcome, why=body.why, hint=body.hint) if a.id == body.attempt else a
         for a in rotation.attempts
     )
-    # A person who was asked to act has not done so yet: what was seen last says when the gap began (`_settled`).
-    nothing_left = all(a.outcome in ("not_sent", "waiting") for a in attempts)
+    # Whoever was asked to act has not done so yet: what was seen last says when the gap began (`_settled`).
+    nothing_left = all(a.outcome in ("not_sent", "waiting") and not a.took_effect for a in attempts)
     state = _rotation(state, attempts=attempts, issue_sent_at=None if nothing_left else rotation.issue_sent_at)
     if body.outcome not in DONE:
         return state
@@ -288,8 +304,7 @@ def _moved(state: SecretState, body: ev.Moved, event: Event) -> SecretState:
 
 
 def _accepted(state: SecretState, body: ev.Accepted, event: Event) -> SecretState:
-    seen = state.versions[body.version].accepted | {body.endpoint}
-    return _version(state, body.version, accepted=seen)
+    return _version(state, body.version, accepted={body.endpoint: event.at, **state.versions[body.version].accepted})
 
 
 def _proved(state: SecretState, body: ev.Proved, event: Event) -> SecretState:

@@ -36,7 +36,10 @@ class FrozenConsumer:
 
 @dataclass(frozen=True, kw_only=True)
 class Frozen:
-    """Everything a rotation needs to know of plan and policy. Times in seconds. `bridge`: as the choices have it."""
+    """Everything a rotation needs to know of plan and policy. Times in seconds. `bridge`: as the choices have it.
+
+    `excused`: endpoints of which nobody expects that they accept the version before.
+    """
 
     provider: str
     overlap: str
@@ -52,6 +55,7 @@ class Frozen:
     retire_window: str | None = None
     outage_s: float = 0.0
     bridge: tuple[str, ...] = ()
+    excused: tuple[str, ...] = ()
     options: str = ""
     plugins: Mapping[str, str] = field(default_factory=dict)
 
@@ -80,6 +84,7 @@ def frozen_from(data: Mapping[str, Any]) -> Frozen:
             "steps": tuple(Step(step) for step in data["steps"]),
             "endpoints": tuple(data["endpoints"]),
             "bridge": tuple(data.get("bridge", ())),
+            "excused": tuple(data.get("excused", ())),
             "sinks": tuple(FrozenSink(**_known(FrozenSink, sink)) for sink in data["sinks"]),
             "consumers": tuple(FrozenConsumer(**_known(FrozenConsumer, one)) for one in data["consumers"]),
             "traits": _traits_from(data["traits"]),

@@ -33,18 +33,59 @@ def ended(state: SecretState, outcome: str, reason: str = "") -> ev.Ended:
         return ev.Ended(outcome=outcome, reason=reason)
     to = state.versions[rotation.to]
     olds = _replaced(state, rotation)
+    outages = outages_ms(state, rotation, to)
     return ev.Ended(
         outcome=outcome,
         issued=to.issued,
         published=to.published and outcome != "undone",
         retired=bool(olds) and all(old.state is State.RETIRED for old in olds),
         old_refused=_old_refused(olds),
-        outage_ms=rotation.outage_ms,
+        outage_ms=max(outages.values(), default=rotation.outage_ms),
+        outages_ms=outages,
+        outstanding=_outstanding(rotation, to) if to.published and outcome != "undone" else (),
         accepted_ms=round(rotation.frozen.outage_s * 1000),
         drained_ms=rotation.drained_ms,
         undrained=dict(rotation.undrained),
         reason=reason,
     )
+
+
+def outages_ms(state: SecretState, rotation: RotationState, to: VersionState) -> dict[str, int]:
+    """How long each endpoint had nothing valid for consumers: until they read what it accepts; empty where that is one.
+
+    Nobody knows when an endpoint ended the old version: since issue at most; and since that of an earlier version
+    where it never heard of that one.
+    """
+    sent, promoted, traits = rotation.issue_sent_at, rotation.promoted_at, rotation.frozen.traits
+    if not rotation.outage_ms or sent is None or promoted is None or traits.answer_is_commit:
+        return {}
+    known = {endpoint: at for endpoint, at in to.accepted.items() if endpoint not in rotation.dropped}
+    since = {endpoint: _behind_since(state, rotation, endpoint, sent) for endpoint in known}
+    return {e: round((max(promoted, at) - since[e]) * 1000) for e, at in sorted(known.items())}
+
+
+def _behind_since(state: SecretState, rotation: RotationState, endpoint: str, sent: float) -> float:
+    """Since when it may have refused what consumers read (epoch s)."""
+    since = sent
+    if endpoint not in rotation.frozen.excused:
+        return since
+    for version in reversed([v for v in state.versions.values() if v.published and v.id != rotation.to]):
+        if version.issued_at is None or endpoint in version.accepted:
+            return since
+        since = version.issued_at
+    return since
+
+
+def unheard(state: SecretState) -> frozenset[str]:
+    """Endpoints that have never been seen to accept the current version, though consumers read it: owed, or dropped."""
+    rotation, current = state.rotation, state.current
+    if rotation is None or current is None or current.adopted or rotation.frozen.traits.coexist:
+        return frozenset()
+    return frozenset(rotation.frozen.endpoints) - set(current.accepted)
+
+
+def _outstanding(rotation: RotationState, to: VersionState) -> tuple[str, ...]:
+    return tuple(endpoint for endpoint in rotation.plan.endpoints if endpoint not in to.accepted)
 
 
 def _replaced(state: SecretState, rotation: RotationState) -> list[VersionState]:
@@ -83,8 +124,7 @@ def _owed(state: SecretState, rotation: RotationState, current: VersionState) ->
                 found.append(Debt(kind="remove", number=old.number))
     if rotation.to == current.id:
         found += _unfinished(current, rotation)
-        missing = [e for e in rotation.plan.endpoints if e not in current.accepted]
-        found += [Debt(kind="verify", number=current.number, where=e) for e in missing]
+        found += [Debt(kind="verify", number=current.number, where=e) for e in _outstanding(rotation, current)]
     return found
 
 
@@ -113,10 +153,15 @@ def _unproven(old: VersionState, rotation: RotationState) -> list[str]:
 
 
 def has_debts(state: SecretState) -> bool:
-    """Whether an ended rotation left work that every run tries again."""
-    return any(
-        debt.kind in ("publish", "announce", "release", "retire", "expire", "prove", "remove") for debt in debts(state)
-    )
+    """Whether an ended rotation left work that every run tries again.
+
+    Endpoints that have yet to accept are asked again where old and new do not coexist, by the step that proves.
+    """
+    frozen = state.rotation.frozen if state.rotation else None
+    tried = {"publish", "announce", "release", "retire", "expire", "prove", "remove"}
+    if frozen and frozen.traits.dies_by_issue and Step.PROVE in frozen.steps:
+        tried.add("verify")
+    return any(debt.kind in tried for debt in debts(state))
 
 
 def sealed_needed(state: SecretState, sealed: Mapping[str, str]) -> frozenset[str]:

@@ -8,12 +8,13 @@ from typing import Any
 
 from keyturn.engine.record import events as ev
 from keyturn.engine.record.frozen import Frozen
-from keyturn.model import Mode
+from keyturn.model import Mode, Settled
 from keyturn.states import State
 from keyturn.steps import Step
 
 DONE = ("done", "already")
 ISSUING = ("issue", "reset")
+ENDING = ("refuse", "remove")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,8 @@ class VersionState:
     """One version as the journal knows it. `sent`: an issue of it left this machine.
 
     `issued_at` is when the issue that made it was sent; None where it was adopted. `artefacts` are the names of those
-    that belong to it.
+    that belong to it. `accepted` says where, and when it was first seen so (epoch s). `ends` are the attempts at ending
+    it whose answer was lost, with their deadlines (epoch s): one may still arrive after another one has ended it.
     """
 
     id: str
@@ -56,10 +58,11 @@ class VersionState:
     issued_at: float | None = None
     current_since: float | None = None
     replaced_at: float | None = None
-    accepted: frozenset[str] = frozenset()
+    accepted: Mapping[str, float] = field(default_factory=dict)
     refuse_sent: bool = False
     refused: bool = False
     removed: bool = False
+    ends: Mapping[str, float] = field(default_factory=dict)
     retired_at: float | None = None
     proofs: Mapping[str, Proof] = field(default_factory=dict)
     hold_until: float | None = None
@@ -98,6 +101,11 @@ class AttemptState:
     why: str = ""
     hint: str = ""
     settled: str = ""
+
+    @property
+    def took_effect(self) -> bool:
+        """Whether looking found that it did."""
+        return self.settled in (Settled.APPLIED, Settled.APPLIED_GONE)
 
     @property
     def in_doubt(self) -> bool:
@@ -175,6 +183,7 @@ class RotationState:
     def outage_ms(self) -> int:
         """From the sending of an issue that ends the old version to the last promote; 0 where both live together.
 
+        An endpoint that heard of the change later adds to that (`receipt.outages_ms`).
         0 too where it began with a current version that was dead, or that nobody knows to be alive (break-glass): what
         that costs began before, and is not this rotation's.
         """
@@ -240,6 +249,11 @@ class SecretState:
     def previous(self) -> tuple[VersionState, ...]:
         """Versions replaced but not yet retired, oldest first."""
         return tuple(v for v in self.versions.values() if v.state is State.PREVIOUS)
+
+    @property
+    def fallback(self) -> VersionState | None:
+        """The version to go back to while it lives beside the current one: the newest that nobody was told to end."""
+        return next((v for v in reversed(self.previous) if not v.refuse_sent), None)
 
     @property
     def live(self) -> tuple[VersionState, ...]:

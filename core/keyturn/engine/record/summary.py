@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keyturn.engine.record.events import WaitingFor
+from keyturn.engine.record.events import NOT_APPROVED, WaitingFor
 from keyturn.engine.record.receipt import debts, has_debts
 from keyturn.engine.record.state import RotationState, SecretState, VersionState
 from keyturn.journal.store import Summary
@@ -32,7 +32,7 @@ def summarise(state: SecretState) -> Summary:
             "paused_until": state.paused_until,
             "rotated_at": _rotated_at(state),
             "checked_at": state.checked_at,
-            "problems": [dict(problem) for problem in state.problems],
+            "problems": [*(dict(problem) for problem in state.problems), *_not_approved(state)],
             "at": state.at,
         },
     )
@@ -64,6 +64,26 @@ def _next_at(state: SecretState, *, owed: bool) -> float | None:
     if rotation and rotation.waiting and rotation.waiting.until and not (state.unserved or state.untold):
         return rotation.waiting.again or rotation.waiting.until
     return state.at
+
+
+def _not_approved(state: SecretState) -> list[dict[str, Any]]:
+    """The latest rotation was not approved at the vendor, and all is as before it: a problem until a person goes on."""
+    rotation, current = state.rotation, state.current
+    undoing = rotation.undoing if rotation and rotation.ended and rotation.ended.outcome == "undone" else None
+    if rotation is None or undoing is None or undoing.code != NOT_APPROVED:
+        return []
+    if rotation.previous != (current.id if current else None):
+        return []
+    return [
+        {
+            "code": NOT_APPROVED,
+            "text": f"not rotated, and not asked for again by itself: {undoing.reason}",
+            "hint": f"{undoing.hint}; then: keyturn rotate {state.secret}",
+            "fatal": True,
+            "again_s": 0.0,
+            "since": rotation.ended_at,
+        }
+    ]
 
 
 def _rotated_at(state: SecretState) -> float | None:
@@ -149,6 +169,8 @@ def _rotation(rotation: RotationState, waiting: WaitingFor | None) -> dict[str, 
             "retired": end.retired,
             "old_refused": end.old_refused,
             "outage_ms": end.outage_ms,
+            "outages_ms": dict(end.outages_ms),
+            "outstanding": list(end.outstanding),
             "accepted_ms": end.accepted_ms,
             "drained_ms": end.drained_ms,
             "undrained": dict(end.undrained),
@@ -162,7 +184,10 @@ LATE_S = 600.0
 
 
 def _gap_since(rotation: RotationState) -> float | None:
-    """Since when consumers may have nothing valid: from an issue that ends the old version to the last promote."""
+    """Since when consumers may have nothing valid: from an issue that ends the old version to the last promote.
+
+    An endpoint that has not heard of it by then is a debt: no run of ours can close its gap.
+    """
     between = rotation.open and rotation.frozen.traits.dies_by_issue and Step.PUBLISH not in rotation.done
     return rotation.issue_sent_at if between else None
 

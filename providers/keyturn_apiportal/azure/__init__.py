@@ -1,0 +1,1 @@
+"""Subscription keys of Azure API Management: two slots under one subscription."""

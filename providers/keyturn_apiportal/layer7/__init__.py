@@ -1,0 +1,1 @@
+"""The Layer7 API Developer Portal, with OTK on its proxies."""

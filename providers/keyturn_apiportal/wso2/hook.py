@@ -1,0 +1,37 @@
+"""Registration. Imports neither an HTTP library nor the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from keyturn.api import Kind, Plugin, hookimpl
+from keyturn_apiportal.wso2.options import Account, Target, subject, traits
+
+
+def _load() -> Callable[..., Any]:
+    from keyturn_apiportal.wso2.adapter import provider  # noqa: PLC0415 - lazy, as the registration promises
+
+    return provider
+
+
+def _simulator() -> Callable[..., Any]:
+    from keyturn_apiportal.wso2.simulator import simulator  # noqa: PLC0415 - needs the `sim` extra
+
+    return simulator
+
+
+@hookimpl
+def keyturn_plugin() -> Plugin:
+    """The provider `wso2-am`."""
+    return Plugin(
+        kind=Kind.PROVIDER,
+        name="wso2-am",
+        summary="consumer secrets of WSO2 API Manager in multi-secret mode",
+        load=_load,
+        account=Account,
+        target=Target,
+        traits=traits,
+        subject=subject,
+        simulator=_simulator,
+    )

@@ -57,6 +57,12 @@ def test_consumers_are_not_kept_down_by_a_proxy_that_dies_and_it_is_finished_whe
         assert one.accepted_at(one.served()) == one.proxies[:2]
         assert owed(one) == [third.url]
         assert published_after_s(one) <= SOON_S
+        one.clock.advance(120 * MINUTE_S)
+        for _ in range(2):
+            assert one.keyturn("run").code == 6
+        [told] = [line for line in one.alerts if "|unheard|" in line]
+        assert f"not known to be accepted since then at {third.url}" in told
+        assert f"--drop {third.url} --reason TEXT" in told
         third.start()
         one.clock.advance(MINUTE_S)
         runs(one)

@@ -24,6 +24,9 @@ from keyturn.schedule import Due, DueStatus
 HANDED_IN_S = 3600.0
 """How long after a version was set an artefact that a person is asked for may take to be handed in."""
 
+UNHEARD_S = 3600.0
+"""How long an endpoint may owe that it accepts what is published before somebody is told."""
+
 ARTEFACT = "artefact"
 
 
@@ -62,7 +65,7 @@ class Standing:
 
 
 def alerts_due(one: Standing) -> tuple[Finding, ...]:
-    """What a person should look at: stuck, refused, held long, lacking, unmanaged, short, late or paused. Pure."""
+    """What a person should look at: stuck, refused, held, unheard, lacking, unmanaged, short, late or paused. Pure."""
     name, row, due, now = one.name, one.row, one.due, one.now
     found = [
         _stuck(row),
@@ -70,6 +73,7 @@ def alerts_due(one: Standing) -> tuple[Finding, ...]:
         _leaked(name, row),
         _gap(name, row),
         _hold_max(name, row, now),
+        _unheard(name, row, now),
         _artefact(name, row, now),
         _unmanaged(row, one.begin),
         _short(name, row, due, now),
@@ -138,6 +142,25 @@ def _hold_max(name: str, row: Summary | None, now: float) -> Finding | None:
         text=f"old and new have both served since before hold_max ended at {iso(until)}; missing: {missing}",
         next=f"keyturn status {name}",
         attention=False,
+    )
+
+
+def _unheard(name: str, row: Summary | None, now: float) -> Finding | None:
+    """Where the new version is not known to be accepted: consumers there may be refused, and may be when it returns."""
+    rotation = row.state.get("rotation") if row else None
+    owing = [debt["where"] for debt in row.state.get("debts", ()) if debt["kind"] == "verify"] if row else []
+    if row is None or rotation is None or row.status == "stuck" or not owing or rotation["published_at"] is None:
+        return None
+    if now < rotation["published_at"] + UNHEARD_S:
+        return None
+    since = iso(rotation["published_at"])
+    return Finding(
+        key=f"unheard:{rotation['id']}",
+        what="unheard",
+        text=f"published {since}, and not known to be accepted since then at {', '.join(owing)}",
+        next=f"keyturn status {name}; once it answers: keyturn resume {name}; where it is gone for good: "
+        f"keyturn resume {name} --drop {owing[0]} --reason TEXT",
+        attention=False,  # its outcome has the exit code already
     )
 
 

@@ -11,9 +11,9 @@ import contextlib
 import itertools
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import uvicorn
 from starlette.concurrency import run_in_threadpool
@@ -111,6 +111,46 @@ class Listener:
         """Break the connection to one client, without an answer. From the app's own thread only."""
         if self._server:
             self._server.drop(client)
+
+
+class Servers:
+    """Several listeners, some of which may be switched off: `down` gives the indexes of those."""
+
+    def __init__(self, listeners: Sequence[Listener], down: Callable[[], Collection[int]]) -> None:
+        self._listeners, self._down = listeners, down
+        self._running = False
+
+    @property
+    def urls(self) -> list[str]:
+        """Their base URLs; known once started."""
+        return [listener.url for listener in self._listeners]
+
+    def start(self) -> None:
+        """Start all that are not switched off."""
+        self._running = True
+        self.follow_switches()
+
+    def stop(self) -> None:
+        """Stop all of them."""
+        self._running = False
+        for listener in self._listeners:
+            listener.ask_to_stop()
+        self.follow_switches()
+
+    def follow_switches(self) -> None:
+        """Bring up and take down what was switched on and off since."""
+        for index, listener in enumerate(self._listeners):
+            if self._running and index not in self._down():
+                listener.start()
+            else:
+                listener.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 class Way:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from email.utils import formatdate
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from keyturn.simulator import Listener, Way, mangled
+from keyturn.simulator import Listener, Servers, Way, mangled
 from keyturn.simulator_faults import FaultBook, FaultRules, spoiled
 from keyturn_apiportal.simulator_world import Switches, World
 
@@ -108,7 +108,7 @@ class Desk:
         return Response(status_code=status) if form == "empty" else self._vendor.error(status)
 
 
-class Small:
+class Small(Servers):
     """A portal and its gateways, each on a listener of its own. `routes` are the portal's, `gate` is a gateway's door.
 
     All times come from `now` (epoch seconds); with a driven clock give `wait` too: time-outs then take none.
@@ -119,13 +119,13 @@ class Small:
     ) -> None:
         self.vendor, self.world = vendor, vendor.world
         self.book = FaultBook(vendor.rules)
-        self._running = False
-        self._listeners: list[Listener] = []
+        listeners: list[Listener] = []
         for server in (None, *range(gateways)):
-            index = len(self._listeners)
-            way = Way(lambda client, index=index: self._listeners[index].drop(client), wait)  # type: ignore[misc]
+            index = len(listeners)
+            way = Way(lambda client, index=index: listeners[index].drop(client), wait)  # type: ignore[misc]
             app = self._app(Desk(vendor, self.book, way, server), server)
-            self._listeners.append(Listener(app, port + index if port else 0, date=False))
+            listeners.append(Listener(app, port + index if port else 0, date=False))
+        super().__init__(listeners, lambda: [gateway + 1 for gateway in self.world.switches.gateway_down])
 
     def routes(self, desk: Desk) -> list[Route]:
         """The portal's calls."""
@@ -148,30 +148,6 @@ class Small:
             return await desk.serve(request, "probe", lambda _: self.gate(server, request, form))
 
         return Starlette(routes=[Route("/{path:path}", gate, methods=METHODS)])
-
-    def start(self) -> None:
-        """Start the portal, and every gateway that is not switched off."""
-        self._running = True
-        self._follow_switches()
-
-    def stop(self) -> None:
-        """Stop everything."""
-        self._running = False
-        for listener in self._listeners:
-            listener.ask_to_stop()
-        self._follow_switches()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    @property
-    def urls(self) -> list[str]:
-        """The portal, then its gateways."""
-        return [listener.url for listener in self._listeners]
 
     @property
     def gateways(self) -> list[str]:
@@ -215,7 +191,7 @@ class Small:
             self.book.faults.extend(faults)
             if "hostile" in orders:
                 self.book.hostile(orders["hostile"])
-        self._follow_switches()
+        self.follow_switches()
 
     def _switched(self, changes: Mapping[str, Any]) -> Switches:
         switches: Switches = self.world.switches
@@ -224,13 +200,6 @@ class Small:
             message = f"expected switches: {', '.join(sorted(known))}"
             raise ValueError(message)
         return replace(switches, **changes)
-
-    def _follow_switches(self) -> None:
-        for index, listener in enumerate(self._listeners):
-            if self._running and index - 1 not in self.world.switches.gateway_down:
-                listener.start()
-            else:
-                listener.stop()
 
     async def _orders(self, request: Request) -> Response:
         try:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from starlette.applications import Starlette
 
-from keyturn.simulator import Listener
+from keyturn.simulator import Listener, Servers
 from keyturn.simulator_faults import Fault, FaultBook
 from keyturn_pingauthorize.simulator_app import Server
 from keyturn_pingauthorize.simulator_config import ConfigurationApi
@@ -23,7 +23,7 @@ SECRET = "gateway/sideband"  # noqa: S105 - a secret's name
 FIRST = "kong-20260101-9f3c"
 
 
-class Simulator:
+class Simulator(Servers):
     """A cluster of `servers` members whose extension lists one secret, already known to a gateway.
 
     `urls` are what the option `servers` takes; `initial` the handle and value to adopt; `environment` what the
@@ -37,38 +37,16 @@ class Simulator:
         self.world = World([Member(names=[FIRST]) for _ in range(servers)])
         self.world.create(FIRST, self._first_value)
         self.book = FaultBook(RULES)
-        self._running = False
-        self._listeners = [Listener(self._app(index), port + index if port else 0, tls=tls) for index in range(servers)]
+        super().__init__(
+            [Listener(self._app(index), port + index if port else 0, tls=tls) for index in range(servers)],
+            lambda: self.world.switches.server_down,
+        )
 
     def _app(self, index: int) -> Starlette:
         api = ConfigurationApi(self.world, index, user=self._user, password=self._password)
         return Server(self.world, index, self.book, api, self.obey).app
 
-    def start(self) -> None:
-        """Start every server that is not switched off."""
-        self._running = True
-        self._follow_switches()
-
-    def stop(self) -> None:
-        """Stop every server."""
-        self._running = False
-        for listener in self._listeners:
-            listener.ask_to_stop()
-        self._follow_switches()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
     # what it is
-
-    @property
-    def urls(self) -> list[str]:
-        """The servers' base URLs; known once started."""
-        return [listener.url for listener in self._listeners]
 
     @property
     def log(self) -> list[dict[str, Any]]:
@@ -127,7 +105,7 @@ class Simulator:
         faults = [self.book.understood(each) for each in orders.get("faults", [])]
         with self.world.lock:
             self._change_world(orders, faults)
-        self._follow_switches()
+        self.follow_switches()
 
     def _change_world(self, orders: Mapping[str, Any], faults: Sequence[Fault]) -> None:
         self.world.switch(orders.get("switches", {}))
@@ -144,13 +122,6 @@ class Simulator:
             self.world.members[int(index)].header = header
         for index in orders.get("restart", []):
             self.world.restart(index)
-
-    def _follow_switches(self) -> None:
-        for index, listener in enumerate(self._listeners):
-            if self._running and index not in self.world.switches.server_down:
-                listener.start()
-            else:
-                listener.stop()
 
 
 def simulator(options: Mapping[str, str]) -> Simulator:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import pytest
 
+from keyturn.testing.clock import FakeClock
 from keyturn_apiportal.layer7.simulator import Simulator
 
 API = "/acme/api-management/1.0"
@@ -69,3 +72,18 @@ def text(answer: httpx.Response) -> str:
     """The text of an error in its usual shape."""
     found: str = answer.json()["error"]["message"]["value"]
     return found
+
+
+# The fixtures of the simulator's tests, for a module that names them as its own and has a `sim`.
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def caller(sim: Simulator) -> Iterator[Caller]:
+    made = Caller(sim)
+    with made.http:
+        yield made

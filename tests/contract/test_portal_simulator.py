@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from contract import portal_caller
 from contract.portal_caller import API, Caller, code, text
 from keyturn.testing.clock import FakeClock
 from keyturn_apiportal.layer7.hook import keyturn_plugin
@@ -19,22 +20,13 @@ from keyturn_apiportal.layer7.simulator import SECRET, Simulator, simulator
 APPROVED = {"approve_edits": True}
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+clock, caller = portal_caller.clock, portal_caller.caller
 
 
 @pytest.fixture
 def sim(clock: FakeClock) -> Iterator[Simulator]:
     with Simulator(now=clock.now, wait=clock.wait, proxies=2) as running:
         yield running
-
-
-@pytest.fixture
-def caller(sim: Simulator) -> Iterator[Caller]:
-    made = Caller(sim)
-    with made.http:
-        yield made
 
 
 # The login

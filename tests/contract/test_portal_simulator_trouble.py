@@ -9,29 +9,20 @@ from typing import Any
 import httpx
 import pytest
 
+from contract import portal_caller
 from contract.portal_caller import API, Caller, code
 from keyturn.testing.clock import FakeClock
 from keyturn_apiportal.layer7.simulator import Simulator
 from keyturn_apiportal.layer7.simulator_faults import HOWS, RULES
 from keyturn_apiportal.layer7.simulator_switches import CHOICES
 
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+clock, caller = portal_caller.clock, portal_caller.caller
 
 
 @pytest.fixture
 def sim(clock: FakeClock) -> Iterator[Simulator]:
     with Simulator(now=clock.now, wait=clock.wait, proxies=3) as running:
         yield running
-
-
-@pytest.fixture
-def caller(sim: Simulator) -> Iterator[Caller]:
-    made = Caller(sim)
-    with made.http:
-        yield made
 
 
 def patched(caller: Caller, *, hashed: bool = False) -> str:

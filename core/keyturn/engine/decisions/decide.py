@@ -194,7 +194,7 @@ def _watched_until(view: View, version: VersionState) -> float:
 
 def _watch(view: View, refused: Sequence[VersionState]) -> Leave:
     first = min(refused, key=lambda version: _watched_until(view, version))
-    text = f"version {first.number} is refused by the vendor, and kept there until then in case it is missed"
+    text = f"version {first.number} is refused by the vendor, and kept there for a while in case it is missed"
     return Leave(step=Step.TIDY, kind="hold", text=text, until=_watched_until(view, first))
 
 
